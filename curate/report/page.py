@@ -15,6 +15,7 @@ from curate.report.svg import NARROW, draw_bars, draw_lines
 from curate.report.text import name_classes, typeset
 from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
 
+_OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)")
 _PERCENT = re.compile(r"(?<=\d) %")
 
 
@@ -83,12 +84,20 @@ def _keep_percent(text: str) -> str:
 def _mark_commands(text: str) -> Markup:
     """A paragraph, in which a command between backticks is set as one."""
     text = _keep_percent(_typeset(text))
-    parts = [escape(part) for part in text.split("`")]
+    parts = text.split("`")
     if len(parts) % 2 == 0:  # a backtick of its own, as in the name of a file
         return escape(text)
     return Markup().join(
-        Markup("<code>{}</code>").format(part) if number % 2 else part
+        Markup("<code>{}</code>").format(part) if number % 2 else _keep_options(part)
         for number, part in enumerate(parts)
+    )
+
+
+def _keep_options(text: str) -> Markup:
+    """A text whose options stay in one line: browsers break after a hyphen."""
+    return Markup().join(
+        Markup('<span style="white-space:nowrap">{}</span>').format(part) if number % 2 else part
+        for number, part in enumerate(_OPTION.split(text))
     )
 
 
@@ -111,13 +120,15 @@ _HEAD = 13  # longer names of columns are wrapped
 
 
 def _is_wide(table: Table) -> bool:
-    """Whether a table of three columns or more is wider than a phone."""
+    """Whether a table is wider than a phone, though long names of rows wrap."""
     columns = zip(table.head, *table.rows, strict=False)
     widths = [
         max(min(len(head), _HEAD), *(len(cell) for cell in cells), 0) + 2
         for head, *cells in columns
     ]
-    return len(widths) > 2 and sum(widths) > _PHONE
+    if len(widths) == 2:
+        widths[0] = min(widths[0], _PHONE // 2)
+    return sum(widths) > _PHONE
 
 
 def _to_base64(data: bytes) -> str:

@@ -18,7 +18,7 @@ from curate.publishing.hub.push import PushReport
 from curate.publishing.hub.retry import MovedError
 from curate.publishing.hub.upload import PROGRESS_MARK
 from tests.hub.server import Fault, Hub
-from tests.publishing.outs import CANARY, sealed_secrets, write_answers
+from tests.publishing.outs import CANARY, published_card, sealed_secrets, write_answers
 
 REPO = "somebody/street-scenes"
 
@@ -49,8 +49,7 @@ def test_the_published_tree_is_the_whitelist(hub: Hub, out: Path) -> None:
     }  # fmt: skip
     for path in images:
         assert tree[path] == (out / path).read_bytes()
-    card = (out / "README.md").read_text().replace("hf:OWNER/NAME", f"hf:{REPO}")
-    assert tree["README.md"].decode() == card
+    assert tree["README.md"] == published_card(out, REPO)
     repo = hub.repos[REPO]
     assert repo.private
     assert repo.tags == {report.tag: report.revision}
@@ -381,7 +380,7 @@ def test_a_head_moved_by_somebody_else_is_never_overwritten(hub: Hub, out: Path)
         push(out)
     assert b"an edit" in hub.tree(REPO)["README.md"]
     push(out, parent=moved)
-    assert hub.tree(REPO)["README.md"] == (out / "README.md").read_bytes()
+    assert hub.tree(REPO)["README.md"] == published_card(out, REPO)
 
 
 def test_a_corrupted_download_is_noticed(hub: Hub, out: Path) -> None:

@@ -103,6 +103,11 @@ def make_out(folder: Path, count: int = 6, **answers: str) -> Path:
     return folder / "out"
 
 
+def published_card(out: Path, repo_id: str) -> bytes:
+    """The card of OUT with the name of the repository, which is known when it is published."""
+    return (out / "README.md").read_bytes().replace(b"hf:OWNER/NAME", f"hf:{repo_id}".encode())
+
+
 def sealed_secrets(folder: Path) -> list[bytes]:
     """Everything of the originals and of the sealed manifest that must not be sent."""
     import hashlib

@@ -304,6 +304,13 @@ def test_tables_show_that_they_scroll_and_break_no_words() -> None:
     assert '<th scope="row">n01440764 tench</th>' in text
 
 
+def test_options_in_a_paragraph_are_not_broken_and_stay_escaped() -> None:
+    page = Page("t", ("not checked, requires OUT or --faces; <b>--by-name</b>",), (), "")
+    text = render_page(page)
+    assert 'or <span style="white-space:nowrap">--faces</span>;' in text
+    assert "&lt;b&gt;<span" in text
+
+
 def test_percent_signs_stay_with_their_numbers() -> None:
     text = render_page(replace(PAGE, lead=("A share of 50 % and 5 %.",)))
     assert "<p>A share of 50\u00a0% and 5\u00a0%.</p>" in text
