@@ -64,12 +64,11 @@ def main() -> None:
 
     ``CURATE_TRACEBACK=1`` in the environment shows where an internal error occurred.
     """
-    _check_encoding()
-    if not _HELP.isdisjoint(sys.argv[1:]) or len(sys.argv) == 1:
-        pass  # which reads no files
-    elif reason := find_wrong_encoding():
+    reads_files = _HELP.isdisjoint(sys.argv[1:]) and len(sys.argv) > 1
+    if reads_files and (reason := find_wrong_encoding()):
         _print(f"curate: {reason}")
         sys.exit(1)
+    _check_encoding()
     for name, value in _SILENT.items():
         os.environ.setdefault(name, value)
     try:

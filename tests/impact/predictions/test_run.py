@@ -185,7 +185,7 @@ def test_the_page_shows_everything_and_escapes_names(
     check_page(page)
     assert "&lt;b&gt;ant" in page
     assert "<b>ant" not in page
-    for text in ("By tone", "Reliability", "McNemar", "smallest drop", "no --manifest"):
+    for text in ("By tone", "Reliability", "McNemar", "smallest drop", ">--manifest<"):
         assert text in page
     page = measure((demo_pair(tmp_path),), manifest=DEMO).to_html()
     check_page(page)
