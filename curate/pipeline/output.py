@@ -19,7 +19,13 @@ from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
 from curate.pipeline.output_images import has_output
 from curate.pipeline.session import Done, Session
-from curate.pipeline.sidecar_summary import describe_include, describe_others, find_left_out
+from curate.pipeline.sidecar_summary import (
+    LISTS_WITHHELD,
+    describe_include,
+    describe_others,
+    find_left_out,
+    may_list_withheld,
+)
 from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
 from curate.report.document import Printable
@@ -96,11 +102,6 @@ class Summary(Printable):
         if self.is_incomplete:
             shown = f"curate manifest show {shlex.quote(self.out)} --withheld"
             lines.append(f"  each with its reason: {shown}")
-            if self.withheld and self.others["carried"]:
-                lines.append("  annotation files that were copied may still list withheld images")
-                lines.append(
-                    "  remove their rows for loaders that require each listed file to exist"
-                )
         lines += describe_others(self.others, self.left_out, self.hints, self.content, store.RUN)
         if self.images_now:
             rate = self.images_now / max(self.seconds, 1e-9)
@@ -234,6 +235,7 @@ def summarize(
         left_out=left_out,
         hints=(
             *hints,
+            *([LISTS_WITHHELD] if may_list_withheld(run) else []),
             *describe_include(run["recipe"].get("include", ()), out, content),
             *describe_drop_keys(drop_keys, content),
         ),

@@ -16,6 +16,24 @@ from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.pipeline.sidecars import WANTED
 
+LISTS_WITHHELD = (
+    "annotations may still list withheld images: remove these for loaders that require each listed "
+    "file to exist"
+)
+
+
+def may_list_withheld(run: Mapping[str, Any]) -> bool:
+    """Return whether the annotations of a run may name images that are not in the output.
+
+    Tables and tar files have no such image, and ``metadata`` files no row of one.
+
+    Args:
+        run: the content of its ``run.json``.
+    """
+    is_listed = run["source"]["layout"] in ("imagefolder", "coco", "voc", "yolo")
+    return bool(is_listed and run["counts"]["withheld"] and run["others"]["carried"])
+
+
 _NAMED = 10
 _SHOWN_KEYS = 6
 _MAX_GROUPS = 1000

@@ -26,6 +26,7 @@ from curate.manifest.others import describe_notes
 from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_notifier, show_steps
 from curate.pipeline.session import Session, Step
+from curate.pipeline.sidecar_summary import LISTS_WITHHELD, may_list_withheld
 from curate.pipeline.verify_run import RunCheck, iter_run_problems
 from curate.storage.errors import describe_os_error
 
@@ -316,8 +317,8 @@ def _open_check(
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}"
     )
-    if counts["withheld"] and run["others"]["carried"]:
-        checked += "; annotations that were copied may still list withheld images"
+    if may_list_withheld(run):
+        checked += f"; {LISTS_WITHHELD}"
 
     def find() -> Iterator[Problem]:
         opened = None

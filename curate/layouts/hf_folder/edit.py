@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import posixpath
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import resolve
-from curate.layouts.editing.changes import EDITED, SAME, EditResult, rename
+from curate.layouts.editing.changes import EDITED, SAME, EditResult, GeneratedImage, rename
 from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
 from curate.layouts.tables.edit import move_row
@@ -106,6 +109,62 @@ class HfEditor(StemEditor[HfFolder]):
             for key, name, image, each in generated
         ]
         return False not in kept, [{key: item[key] for key in values} for item in new]
+
+
+class _RowFilter(HfEditor):
+    """Editor that drops the rows of a metadata file that name one of some images."""
+
+    def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
+        base = posixpath.dirname(path)
+        try:
+            names = find_names(row.values or {}, row.where)
+            images = [resolve(base, name, row.where) for _, name in names if name is not None]
+        except DataError:
+            return True, []  # malformed rows are kept, and counted when SOURCE is checked
+        return all(self._edits.is_kept(image) for image in images), []
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Edits that only remove images."""
+
+    is_dropped: Callable[[str], bool]
+
+    def is_kept(self, record_id: str) -> bool:
+        return not self.is_dropped(record_id)
+
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
+        return ()
+
+
+class _Filtered(HfFolder):
+    """A dataset whose metadata has no rows of some images."""
+
+    def __init__(self, source: HfFolder, is_dropped: Callable[[str], bool]) -> None:
+        vars(self).update(vars(source))
+        self._filter = _RowFilter(source, _Kept(is_dropped))
+
+    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
+        """Open a sidecar file for reading; a metadata file without the rows."""
+        if file.path.name in NAMES:
+            edited = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+            if self._filter.edit(file, edited) is EDITED:
+                edited.seek(0)
+                return edited
+            edited.close()
+        return super().open_sidecar(file)
+
+
+def without_rows(source: HfFolder, is_dropped: Callable[[str], bool]) -> HfFolder:
+    """Return the dataset without the metadata rows that name one of some images.
+
+    The loader of `datasets` reads no image of a split if one that a row names is missing.
+
+    Args:
+        source: the dataset.
+        is_dropped: whether an image is one of them, by its id.
+    """
+    return _Filtered(source, is_dropped)
 
 
 def _without(values: _Values, key: str) -> _Values:
