@@ -125,9 +125,9 @@ def parse_bins(text: str) -> tuple[str, Bins]:
         if "<" in ranges:
             names, edges = _parse_named(parts)
         else:
-            edges = tuple(float(part) for part in parts)
+            edges = tuple(map(parse_number, parts))
             names = _name_ranges(parts)
-        if not all(map(math.isfinite, edges)) or list(edges) != sorted(set(edges)):
+        if list(edges) != sorted(set(edges)):
             raise ValueError
     except ValueError:
         raise UsageError(
@@ -135,6 +135,18 @@ def parse_bins(text: str) -> tuple[str, Bins]:
             "or the edges alone, NAME=18,65"
         ) from None
     return name, Bins(names, edges)
+
+
+def parse_number(value: object) -> float:
+    """Return a number, or a text as programs write numbers: ASCII, without underscores.
+
+    Raises:
+        ValueError: if it is none, or not finite.
+    """
+    text = value if isinstance(value, str) else str(float(value))  # type: ignore[arg-type]
+    if not text.isascii() or "_" in text or not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
 
 
 def _parse_named(parts: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -145,7 +157,7 @@ def _parse_named(parts: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ..
     names = (*(name.strip() for name, _, _ in pairs), last)
     if len(set(names)) < len(names):
         raise ValueError
-    return names, tuple(float(edge) for _, _, edge in pairs)
+    return names, tuple(parse_number(edge) for _, _, edge in pairs)
 
 
 def _name_ranges(edges: Sequence[str]) -> tuple[str, ...]:
@@ -210,13 +222,13 @@ def _format(value: Any, name: str, bins: Bins | None) -> str | None:
 
 
 def _bin(value: Any, name: str, bins: Bins) -> str | None:
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and value.strip().lower() in ("", "nan"):
         return None
     try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} is binned, but {str(value)[:60]!r} is not a number") from None
-    return None if math.isnan(number) else bins.find(number)
+        return bins.find(parse_number(value))
+    except (TypeError, ValueError, OverflowError):
+        shown = str(value)[:60]
+        raise DataError(f"{name} is binned, but {shown!r} is not a finite number") from None
 
 
 def _join(values: Sequence[str | None], name: str, reading: Reading) -> str:

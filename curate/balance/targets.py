@@ -9,7 +9,7 @@ from pathlib import Path
 from curate.balance.audit.measure import Targets
 from curate.balance.audit.representation import Group
 from curate.balance.contingency import Columns
-from curate.balance.groups import MISSING
+from curate.balance.groups import MISSING, parse_number
 from curate.core.errors import DataError, UsageError
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import iter_rows
@@ -67,9 +67,9 @@ def _load(path: Path) -> tuple[Columns, dict[Group, float]]:
 
 def _parse_amount(value: object, where: str) -> float:
     try:
-        amount = float(str(value))
+        amount = parse_number(str(value))
     except ValueError:
-        amount = math.nan
-    if not (math.isfinite(amount) and amount >= 0):
+        amount = -1.0
+    if amount < 0:
         raise DataError(f"{where}: {str(value)[:_MAX_SHOWN]!r} is not a share or count")
     return amount

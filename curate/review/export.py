@@ -98,7 +98,7 @@ class Exported(Printable):
                 "person: complete the review, or give --allow-missing to curate blur."
             )
         if self.outdated:
-            lines.append(f"{self.outdated:,} decisions are about other bytes and were left out.")
+            lines.append(f"Decisions about other bytes, which were left out: {self.outdated:,}.")
         if self.outputs is None:
             lines.append(f"Next: curate blur SOURCE OUT --faces {shlex.quote(self.out)}")
         else:

@@ -68,13 +68,21 @@ def test_binned_columns_hold_numbers_as_texts_or_not() -> None:
     rows = [{"age": value} for value in (3, "18", " ", None, 17.5, True)]
     groups = [unit.groups[0] for row in rows for unit in read_units([row], reading)]
     assert groups == ["<18", "≥18", MISSING, MISSING, "<18", "<18"]
-    with pytest.raises(DataError, match="age is binned, but 'old' is not a number"):
-        list(read_units([{"age": "old"}], reading))
+
+
+@pytest.mark.parametrize(
+    "value", ["old", "inf", "-Infinity", "1e400", "1_000", "１８", float("inf"), 10**400, [[1]]]
+)
+def test_binned_values_that_are_no_finite_numbers_are_errors(value: object) -> None:
+    reading = Reading(attributes=("age",), bins=dict([parse_bins("age=18")]))
+    with pytest.raises(DataError, match=r"age is binned, but .* is not a finite number"):
+        list(read_units([{"age": value}], reading))
 
 
 @pytest.mark.parametrize(
     "text", ["age", "age=", "=1,2", "age=2,1", "age=1,1", "age=a<x,b", "age=a<1,a", "age=<1,b",
-             "age=a<1", "age=nan", "age=a<1,b<2"],
+             "age=a<1", "age=nan", "age=1_0", "age=１８", "age=a<1_0,b", "age=1e400",
+             "age=a<1,b<2"],
 )  # fmt: skip
 def test_ranges_that_are_none_are_one_clear_line(text: str) -> None:
     with pytest.raises(UsageError, match="is not valid"):
