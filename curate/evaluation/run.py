@@ -128,7 +128,7 @@ def _evaluate(request: _Request) -> Evaluation:
     options, recipe = request.options, request.recipe
     rules = Rules(margin=margin_of(recipe), min_height=options.min_height, seed=recipe.seed)
     opened = open_source(request.source, request.session.layout)
-    truth = load_truth(request.labels)
+    truth = load_truth(request.labels, request.session.notify)
     known, unlabeled = _find_labeled(opened, truth, request.labels)
     counts: dict[str, Any] = {
         "labeled": len(truth),

@@ -67,6 +67,44 @@ def test_a_list_of_file_and_faces(tmp_path: Path) -> None:
     assert image == TruthImage("a.jpg", (TruthFace(Box(1, 2, 3, 4), attributes),), (9, 8))
 
 
+def test_a_box_that_is_listed_several_times_is_one_face(tmp_path: Path) -> None:
+    notes: list[str] = []
+    one, two = face((1, 2, 3, 4), age=3), face((5, 2, 9, 4))
+    value = [{"file": "a.jpg", "faces": [one, two]}, {"file": "b.jpg", "faces": [one]}]
+    path = write(tmp_path / "faces.json", value)
+    expected = load_truth(path, notes.append)
+    assert notes == []
+    write(path, value + value)
+    assert load_truth(path, notes.append) == expected
+    assert notes[0].endswith("count once: 3, the first in 'a.jpg'.")
+    write(path, [{"file": "a.jpg", "faces": [one, one, two]}, value[1]])
+    assert load_truth(path, notes.append) == expected
+    assert notes[1].endswith("count once: 1, the first in 'a.jpg'.")
+    write(path, [{"file": "a.jpg", "faces": [each]} for each in (one, two)] + value[1:])
+    assert load_truth(path, notes.append) == expected  # entries of one image, a face each
+    assert len(notes) == 2
+
+
+def test_a_coco_annotation_that_is_listed_twice_is_one_face(tmp_path: Path) -> None:
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    image = {"id": 1, "file_name": "a.jpg", "width": 9, "height": 8}
+    value = {
+        "images": [image],
+        "categories": [{"id": 1, "name": "face"}],
+        "annotations": [annotation, annotation, {**annotation, "bbox": [5, 2, 3, 4]}],
+    }
+    [found] = load_truth(write(tmp_path / "coco.json", value)).values()
+    assert [each.box for each in found.faces] == [Box(1, 2, 4, 6), Box(5, 2, 8, 6)]
+    with pytest.raises(DataError, match=r"images\[1\] has a duplicate id"):
+        load_truth(write(tmp_path / "coco.json", {**value, "images": [image] * 2}))
+    again = {
+        "images": [image, {**image, "id": 2}],
+        "annotations": [annotation, {**annotation, "image_id": 2}],
+    }
+    [found] = load_truth(write(tmp_path / "coco.json", {**value, **again})).values()
+    assert len(found.faces) == 1
+
+
 def test_a_box_of_zeros_is_not_a_face(tmp_path: Path) -> None:
     value = [{"file": "a.jpg", "faces": [face((0, 0, 0, 0), blur=0)]}]
     [image] = load_truth(write(tmp_path / "faces.json", value)).values()

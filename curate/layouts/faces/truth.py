@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,43 @@ _NEUTRAL = ("ignore", "invalid", "iscrowd", "difficult")
 _OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frames")
 
 
-def load_truth(path: Path) -> dict[str, TruthImage]:
+def load_truth(path: Path, notify: Callable[[str], None] = lambda _: None) -> dict[str, TruthImage]:
     """Load labeled images into memory, by id, from any format in `curate.layouts.faces`.
 
     Other fields of a face with plain values become its attributes; faces with ``ignore``,
-    ``invalid``, ``iscrowd`` or ``difficult`` count neither as hits nor as misses.
+    ``invalid``, ``iscrowd`` or ``difficult`` count neither as hits nor as misses. A box that is
+    listed several times for one image, in one entry or in several, is one face: the first.
+
+    Args:
+        path: the file or folder.
+        notify: called with a note if boxes are listed several times.
 
     Raises:
         DataError: if the format is unknown, or boxes are not in pixels.
     """
     images: dict[str, TruthImage] = {}
+    seen: dict[str, set[tuple[Box, bool, bool]]] = {}
+    repeated: list[str] = []
     for given in iter_given_faces(path):
         if given.relative and given.boxes:
             raise DataError(f"{path} has boxes relative to the image size; convert them to pixels")
         fields = given.fields or ({},) * len(given.boxes)
-        faces = tuple(_parse(box, each) for box, each in zip(given.boxes, fields, strict=True))
         known = images.get(given.id, TruthImage(given.id))
-        images[given.id] = TruthImage(given.id, known.faces + faces, given.size or known.size)
+        keys, faces = seen.setdefault(given.id, set()), list(known.faces)
+        for box, each in zip(given.boxes, fields, strict=True):
+            face = _parse(box, each)
+            key = (face.box, face.ignore, face.crowd)
+            if key in keys:
+                repeated.append(given.id)
+            else:
+                keys.add(key)
+                faces.append(face)
+        images[given.id] = TruthImage(given.id, tuple(faces), given.size or known.size)
+    if repeated:
+        notify(
+            f"Boxes in {path} that repeat a box of the same image, and count once: "
+            f"{len(repeated):,}, the first in {repeated[0]!r}."
+        )
     return images
 
 
