@@ -13,6 +13,7 @@ from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import DataError, SourceChangedError, UsageError, suggest
 from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import escape_unprintable, printable
+from curate.layouts import explain_no_images
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
 from curate.manifest.files import MANIFEST
@@ -142,6 +143,8 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         "ambiguous_examples": list(match.ambiguous_examples),
     }
     if not match.records:
+        if given.source is not None:
+            raise DataError(explain_no_images(given.source))
         raise DataError("there are no records to audit")
     if given.table is not None:
         check_fit(match, given.table)

@@ -64,6 +64,7 @@ def main() -> None:
 
     ``CURATE_TRACEBACK=1`` in the environment shows where an internal error occurred.
     """
+    _open_closed_stdout()
     reads_files = _HELP.isdisjoint(sys.argv[1:]) and len(sys.argv) > 1
     if reads_files and (reason := find_wrong_encoding()):
         _print(f"curate: {reason}")
@@ -146,6 +147,21 @@ def _after_interrupt(arguments: list[str]) -> str:
     if names & {*_RESUMED} and options.isdisjoint(_ONCE) and is_kept:
         return "run the same command again to continue"
     return "run the command again; it starts from the beginning"
+
+
+def _open_closed_stdout() -> None:
+    """Let writing to a closed stdout fail as to a full disk; without it, Python writes nowhere.
+
+    Its number is taken, so that no file that is opened later gets what is printed.
+    """
+    if sys.stdout is not None:
+        return
+    while (number := os.open(os.devnull, os.O_RDONLY)) < 1:
+        pass
+    if number > 1:
+        os.dup2(number, 1)
+        os.close(number)
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
 
 
 def _check_encoding() -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from curate.core.entries import Outcome
-from curate.core.errors import SetupError, UsageError
+from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.duplicates import search
@@ -31,7 +31,7 @@ from curate.duplicates.hashing import (
 from curate.duplicates.read import ReadImage, ReadJob, iter_reads
 from curate.duplicates.report import Duplicates, Group, Member
 from curate.duplicates.search import UnionFind
-from curate.layouts import open_source
+from curate.layouts import explain_no_images, open_source
 from curate.manifest import store
 from curate.manifest.files import DATA, MANIFEST, Problem
 from curate.pipeline.given_faces import load_faces
@@ -195,7 +195,8 @@ def searched(
             found = Search(table, gray, source.layout, options)
             found.read_faces(out)
             job = ReadJob(source.uri, source.layout, follow_links=source.follow_links)
-            found.add(job, source.records(), False, watch)
+            if not found.add(job, source.records(), False, watch):
+                raise DataError(explain_no_images(source))
             if out is not None:
                 layout = store.load_run(out / MANIFEST)["source"]["layout"]
                 job = ReadJob(f"{uri or out}/{DATA}", layout, "OUT")
@@ -255,15 +256,17 @@ class Search:
         records: Iterable[ImageRecord],
         is_output: bool,
         watch: Callable[[int], None],
-    ) -> None:
-        """Read and fingerprint images."""
+    ) -> int:
+        """Read and fingerprint images; returns how many there are, unreadable ones included."""
         session = Session(workers=self.options.workers, engine=self.options.engine)
         reads = iter_reads(job, records, session)
+        number = 0
         for number, (record, read) in enumerate(reads, 1):
             self._keep(record, is_output, read)
             if number % _WATCHED == 0:
                 watch(self._count)
         watch(self._count)
+        return number
 
     def _keep(self, record: ImageRecord, is_output: bool, read: ReadImage | None) -> None:
         if read is None:

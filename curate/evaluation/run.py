@@ -28,7 +28,7 @@ from curate.evaluation.matching import MatchedImage, Rules, match_image, tabulat
 from curate.evaluation.measure import choose_attributes, measure
 from curate.evaluation.report import Evaluation, Miss
 from curate.evaluation.sweep import SWEEP_FROM
-from curate.layouts import open_source
+from curate.layouts import explain_no_images, open_source
 from curate.layouts.faces import table
 from curate.layouts.faces.truth import load_truth
 from curate.layouts.groups import load_groups, match_groups
@@ -179,6 +179,8 @@ def _find_labeled(
             known.append(record.id)
         else:
             unlabeled += 1
+    if not known and not unlabeled:
+        raise DataError(explain_no_images(source))
     if not known:
         raise DataError(
             f"none of the {len(truth):,} images in {file} is in SOURCE; "

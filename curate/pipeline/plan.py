@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from curate.core.errors import UsageError
+from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source, iter_containers
 from curate.core.records import ImageRecord, escape_unprintable
 from curate.core.stages import STAGES, take_times
 from curate.engine.shards import Shard
-from curate.layouts import describe, open_source
+from curate.layouts import describe, explain_no_images, open_source
 from curate.manifest.store import save_part
 from curate.pipeline.assembly import move_files
 from curate.pipeline.estimate import Costs, Estimate
@@ -97,6 +97,8 @@ def plan(
             opened.records(), random.Random(recipe.seed), options.sample  # noqa: S311
         )  # fmt: skip
         found = sum(splits.values())
+        if not found:
+            raise DataError(explain_no_images(opened))
         listing = min(_time_listing(opened) for _ in range(1 if found > _MANY else 3))
         with show_steps(quiet) as watch:
             costs = _measure(opened, sample, listing, recipe, session, watch)

@@ -145,6 +145,9 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
     for line in (describe(folder), *notes):
         session.notify(escape_unprintable(line))
     sample, splits = draw_sample(folder.records(), random.Random(recipe.seed))  # noqa: S311
+    images = sum(splits.values())
+    if images == 0:
+        raise DataError(explain_no_images(folder))
     limits = Limits(recipe.drop_keys, recipe.include)
     others = Counter(
         bool(other.format) or limits.includes(other.uri) for other in iter_sidecars(folder)
@@ -158,10 +161,7 @@ def _preview(source: str | Path, out: str | Path, recipe: Recipe, session: Sessi
             tally.add(entry)
             withheld += [_describe(entry)] if entry.reason else []
             session.watch(Snapshot(len(sample), number, 0, tally.faces, tally.withheld))
-    per_image = (time.perf_counter() - began) / max(len(sample), 1)
-    images = sum(splits.values())
-    if images == 0:
-        raise DataError(explain_no_images(folder))
+    per_image = (time.perf_counter() - began) / len(sample)
     workers = count_workers(recipe, session)
     return Preview(
         images=images,

@@ -205,6 +205,55 @@ def test_a_result_that_cannot_be_written_is_one_clear_line(photos: Path, out: Pa
     assert "No space left" in one_line(done.stderr)
 
 
+@pytest.mark.parametrize("command", [("--version",), ("blur", "--help")])
+def test_a_closed_stdout_is_an_error_if_something_is_written_to_it(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *CURATE]
+    done = subprocess.run([*closed, *command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "the result cannot be written: Bad file descriptor" in one_line(done.stderr)
+
+
+def test_a_closed_stdout_stops_nothing_that_writes_nothing_to_it(
+    photos: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "audit.json"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", *CURATE,
+         "audit", photos, "--by", "category", "-q", "-o", page],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(page.read_text())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("blur", "OUT"), ("blur", "OUT", "--dry-run"), ("detect", "-o", "OUT"), ("plan",),
+        ("duplicates",), ("audit", "--by", "category"), ("audit", "--by", "age", "--groups", "CSV"),
+        ("balance", "--by", "category", "--strategy", "subset", "-o", "OUT"),
+        ("evaluate", "--faces", "LABELS"),
+    ],
+)  # fmt: skip
+def test_a_folder_without_images_is_one_clear_line(
+    command: tuple[str, ...], tmp_path: Path, in_process: InProcess
+) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    (source / "notes.txt").write_text("none yet\n")
+    (tmp_path / "labels.json").write_text('[{"file": "a.jpg", "faces": []}]')
+    (tmp_path / "ages.csv").write_text("id,age\na.jpg,3\n")
+    paths = {"OUT": "out.parquet", "LABELS": "labels.json", "CSV": "ages.csv"}
+    name, *rest = (str(tmp_path / paths[each]) if each in paths else each for each in command)
+    done = in_process(name, source, *rest)
+    assert done.returncode == 1
+    assert "SOURCE has no images" in one_line(done.stderr.splitlines()[-1])
+    assert not done.stdout
+    assert not (tmp_path / "out.parquet").exists()
+
+
 def test_a_closed_stderr_stops_nothing(photos: Path, tmp_path: Path) -> None:
     command = [*CURATE, "blur", str(photos), str(tmp_path / "out"), "--profile", "fast", "--json"]
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -112,8 +113,58 @@ def _is_default(info: Any) -> bool:
 
 
 def format_header(header: Mapping[str, Any]) -> str:
-    """The header as YAML, without its ``---`` lines."""
-    return str(yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True, width=100))
+    """The header as YAML, without its ``---`` lines.
+
+    Names of columns and classes, which come from files, are data: no mark in them opens an
+    element where the header is shown as Markdown.
+    """
+    text = _dump(header)
+    free = (chr(code) for code in range(*_PRIVATE) if chr(code) not in text)
+    marks = dict(zip(_MARKS, free, strict=False))
+    info = header.get("dataset_info")
+    if isinstance(info, list):
+        info = [_hide_marks(each, marks) for each in info]
+    elif info is not None:
+        info = _hide_marks(info, marks)
+    text = _dump({**header, "dataset_info": info} if info is not None else header)
+    for mark, stand_in in marks.items():
+        text = text.replace(stand_in, f"\\x{ord(mark):02X}")
+    return text
+
+
+class _Quoted(str):
+    """A text that YAML has in double quotes, which know escapes."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """The dumper of `format_header`."""
+
+
+_Dumper.add_representer(
+    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+_MARKS = "<:;"
+_PRIVATE = (0xE000, 0xF900)  # characters that no YAML escapes
+_OPENING = re.compile(r"<\s*[a-z/!?]|data:|;\s*base64", re.IGNORECASE)
+
+
+def _dump(header: Mapping[str, Any]) -> str:
+    return str(
+        yaml.dump(dict(header), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    )
+
+
+def _hide_marks(value: Any, marks: Mapping[str, str]) -> Any:
+    """A value of ``dataset_info``, with characters that are not in it in place of marks."""
+    if isinstance(value, dict):
+        return {_hide_marks(key, marks): _hide_marks(each, marks) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_hide_marks(each, marks) for each in value]
+    if isinstance(value, str) and _OPENING.search(value):
+        return _Quoted("".join(marks.get(each, each) for each in value))
+    return value
 
 
 def split_card(text: str) -> tuple[dict[str, Any], str]:

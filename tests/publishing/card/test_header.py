@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -9,6 +10,7 @@ import pytest
 from curate.core.errors import DataError
 from curate.publishing.card.header import check_header, format_header, make_header, split_card
 from curate.publishing.card.questions import format_template, parse_answers
+from curate.publishing.card.render import find_embedded
 from curate.publishing.form import Form
 from tests.conftest import ROOT
 from tests.publishing.outs import ANSWERS, answer
@@ -127,3 +129,27 @@ def test_sizes_of_another_version_are_dropped() -> None:
 def test_a_header_that_is_no_mapping_is_one_line(text: str) -> None:
     with pytest.raises(DataError, match=r"README\.md: its header"):
         split_card(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)<script>", "a <svg onload=x>", "data:image/png;base64,AAAA", "<!-- x",
+     "a: < b\ue000", "<object>\ue000'\"\\x3C"],
+)  # fmt: skip
+def test_names_of_classes_open_no_element_in_a_header_and_come_back(name: str) -> None:
+    names = {"0": "cat", "1": name}
+    features = [
+        {"name": "image", "dtype": "image"},
+        {"name": name, "dtype": {"class_label": {"names": names}}},
+    ]
+    answers = parse_answers(answer(format_template(), **ANSWERS), "card.toml")
+    value = make_header(answers, replace(FORM, features=features))
+    text = format_header(value)
+    assert find_embedded(text) is None
+    assert "<!--" not in text
+    assert split_card(f"---\n{text}---\n")[0] == value
+    assert "n<1K" in text or "1K<n" in text
+
+
+def test_terms_that_could_hold_a_picture_are_still_found_in_a_header() -> None:
+    assert find_embedded(format_header(header(terms='"<svg>"')))
