@@ -163,7 +163,8 @@ class Duplicates(Report):
 
     def _figures(self) -> Iterator[str]:
         values = self.to_dict()
-        yield f"Images: {self.images:,}"
+        unreadable = f", unreadable: {self.unreadable:,}" if self.unreadable else ""
+        yield f"Images: {self.images:,}{unreadable}"
         yield f"Near-duplicates: {self.copies:,}, groups: {len(values['groups']):,}"
         yield f"Groups across splits: {len(values['across_splits']):,}"
         for text, found, needs in (

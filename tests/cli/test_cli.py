@@ -233,7 +233,7 @@ def test_a_closed_stdout_stops_nothing_that_writes_nothing_to_it(
     [
         ("blur", "OUT"), ("blur", "OUT", "--dry-run"), ("detect", "-o", "OUT"), ("plan",),
         ("duplicates",), ("audit", "--by", "category"), ("audit", "--by", "age", "--groups", "CSV"),
-        ("balance", "--by", "category", "--strategy", "subset", "-o", "OUT"),
+        ("balance", "--by", "category", "--strategy", "subset", "--list-only", "-o", "OUT"),
         ("evaluate", "--faces", "LABELS"),
     ],
 )  # fmt: skip
