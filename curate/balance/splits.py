@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.records import printable, set_names, set_paths
 from curate.layouts import open_source
@@ -98,6 +99,7 @@ class SplitSuggestion(Printable):
         return pd.read_csv(self.out, dtype=str, keep_default_na=False)
 
 
+@checked
 def suggest_splits(
     source: str | Path, out: str | Path, options: SplitOptions | None = None
 ) -> SplitSuggestion:

@@ -6,6 +6,7 @@ all keep the contract of `curate.core.protocols.Detector`.
 
 from __future__ import annotations
 
+from curate.core.arguments import checked
 from curate.core.errors import SetupError, one_line
 from curate.core.protocols import Detector
 from curate.core.registry import Plugin, Registry
@@ -99,6 +100,7 @@ def resolve_device(wanted: str) -> str:
     return choose_device(wanted)
 
 
+@checked
 def make_detector(options: DetectorOptions | None = None) -> Detector:
     """The detector that the options ask for (None: the defaults), loaded and ready.
 

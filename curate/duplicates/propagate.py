@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.arguments import checked
 from curate.core.errors import SetupError, UsageError
 from curate.core.faces import Face
 from curate.core.geometry import Box, clip, covered, scale, to_stored, to_upright
@@ -52,6 +53,7 @@ class Propagated(Printable):
         )
 
 
+@checked
 def propagate_boxes(
     source: str | Path,
     faces: str | Path,

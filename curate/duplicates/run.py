@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from curate.core.arguments import checked
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, SetupError, UsageError
 from curate.core.protocols import Source
@@ -91,6 +92,7 @@ class Edge:
     mirrored: bool
 
 
+@checked
 def find_duplicates(
     source: str | Path,
     out: str | Path | None = None,

@@ -18,6 +18,7 @@ from typing import Any
 
 from curate import codec
 from curate.codec import crop_jpeg
+from curate.core.arguments import checked
 from curate.core.errors import DataError, PausedError, UsageError, WithheldError
 from curate.core.faces import TruthImage
 from curate.core.geometry import grow, to_upright
@@ -69,6 +70,7 @@ class EvaluationOptions:
         set_names(self, "by")
 
 
+@checked
 def evaluate(
     source: str | Path,
     faces: str | Path,

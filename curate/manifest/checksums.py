@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.core.arguments import checked
 from curate.core.errors import ManifestError
 from curate.core.records import escape_unprintable
 from curate.manifest import corrections, store
@@ -89,6 +90,7 @@ class WrittenChecksums:
         return f"<pre>{html.escape(self.to_text())}</pre>"
 
 
+@checked
 def write_checksums(out: str | Path, key: str | Path | None = None) -> WrittenChecksums:
     """Write the digests of an output's files again, after a change of one's own, and sign them.
 

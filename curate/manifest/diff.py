@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry
 from curate.core.faces import Face
 from curate.core.geometry import iou
@@ -115,6 +116,7 @@ class ManifestDiff:
 _SHOWN = 20
 
 
+@checked
 def diff_manifests(first: str | Path, second: str | Path) -> ManifestDiff:
     """Compare the manifests of two runs.
 

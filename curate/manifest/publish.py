@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core.arguments import checked
 from curate.core.entries import REMOVED, SHORTAGE, SURPLUS, ManifestEntry
 from curate.core.errors import WITHHELD_CODES, ManifestError, UsageError
 from curate.core.geometry import Box, clip
@@ -58,6 +59,7 @@ SCHEMA = pa.schema(
 )
 
 
+@checked
 def publish_manifest(
     manifest: str | Path,
     target: str | Path,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.records import escape_unprintable, join_lines
 from curate.manifest import store
@@ -71,6 +72,7 @@ class Manifest:
         return f"<pre>{html.escape(text)}</pre>"
 
 
+@checked
 def load_manifest(path: str | Path) -> Manifest:
     """Load the manifest of an output of `blur`.
 

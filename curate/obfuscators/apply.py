@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.core.arguments import checked
 from curate.core.entries import Scalar
 from curate.core.errors import UsageError
 from curate.core.faces import Detection, Face
@@ -21,6 +22,7 @@ FaceLike = Face | Detection | Box | Sequence[float]
 """A face, a detection, a box, or ``(x0, y0, x1, y1)`` in pixels, half-open."""
 
 
+@checked
 def obfuscate(
     image: Frame,
     faces: Sequence[FaceLike] | npt.NDArray[Any],

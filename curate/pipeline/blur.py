@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.entries import Outcome
 from curate.core.errors import UsageError
 from curate.core.protocols import Source, iter_containers
@@ -58,6 +59,7 @@ from curate.recipe import Recipe
 from curate.storage.index import NameIndex
 
 
+@checked
 def blur(
     source: str | Path,
     out: str | Path,
@@ -117,6 +119,7 @@ def _blur(source: str | Path, out: str | Path, recipe: Recipe, session: Session)
         return _execute(run)
 
 
+@checked
 def blur_shards(
     source: str | Path,
     out: str | Path,

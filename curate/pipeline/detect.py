@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.core.arguments import checked
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import as_names, join_lines
@@ -97,6 +98,7 @@ class DetectionSummary(Printable):
         )
 
 
+@checked
 def detect(
     source: str | Path,
     out: str | Path,
@@ -149,6 +151,7 @@ def detect(
         return _finish(run, exports, existed)
 
 
+@checked
 def detect_shards(
     source: str | Path,
     out: str | Path,

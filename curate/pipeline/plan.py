@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source, iter_containers
 from curate.core.records import ImageRecord, escape_unprintable
@@ -59,6 +60,7 @@ class PlanOptions:
             raise UsageError(f"price cannot be {self.price}; give the price of a core-hour")
 
 
+@checked
 def plan(
     source: str | Path,
     options: PlanOptions | None = None,

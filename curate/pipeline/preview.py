@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry
 from curate.core.errors import DataError
 from curate.core.protocols import Source, iter_sidecars
@@ -101,6 +102,7 @@ class Preview(Printable):
         return join_lines(lines)
 
 
+@checked
 def preview(
     source: str | Path,
     out: str | Path,

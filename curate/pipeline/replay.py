@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate import codec
+from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import UsageError, WithheldError
 from curate.core.protocols import Source
@@ -112,6 +113,7 @@ class Replay(Printable):
         return f"<Replay in {self.out!r}: {counts}>"
 
 
+@checked
 def replay(
     source: str | Path,
     manifest: str | Path,

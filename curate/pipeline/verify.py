@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, ManifestError, SetupError, UsageError
 from curate.core.records import escape_unprintable
 from curate.core.registry import Plugin, Registry
@@ -115,6 +116,7 @@ class Verification:
         return f"<p>{html.escape(escape_unprintable(self.to_text()))}</p><table>{rows}</table>"
 
 
+@checked
 def verify(
     out: str | Path,
     source: str | Path | None = None,
@@ -216,6 +218,7 @@ def _verify(
 CardCheck = Callable[[Path], Iterator[Problem]]
 
 
+@checked
 def iter_problems(
     out: str | Path,
     source: str | Path | None = None,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import curate
+from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry, Outcome
 from curate.core.errors import CurateError, DataError, UsageError
 from curate.core.faces import Face
@@ -107,6 +108,7 @@ class Exported(Printable):
         return "\n".join(lines)
 
 
+@checked
 def export_review(place: str | Path | None, out: str | Path) -> Exported:
     """Write the boxes of a review as a table that `curate.blur` takes as ``faces``.
 
@@ -156,6 +158,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
     )
 
 
+@checked
 def redo_reviewed(
     place: str | Path | None,
     source: str | Path,

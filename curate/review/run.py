@@ -14,6 +14,7 @@ from typing import Any
 
 from curate import codec
 from curate.codec import CodecOptions, Picture
+from curate.core.arguments import checked
 from curate.core.errors import DataError, MissingExtraError, SetupError, UsageError
 from curate.core.geometry import clip, grow, round_out
 from curate.core.records import ImageRecord, escape_unprintable, set_paths
@@ -127,6 +128,7 @@ class ReviewState(Printable):
         return "\n".join(lines)
 
 
+@checked
 def start_review(
     source: str | Path | None,
     options: ReviewOptions | None = None,
@@ -219,11 +221,8 @@ def opened(
         with show_steps(quiet=False) as show:
             listed = collect.show_counts(list_items, show)
             ids = (item.record.id for item in listed())
-            groups = (
-                match_groups(load_groups(options.groups), ids, options.groups)
-                if options.groups
-                else {}
-            )
+            table = options.groups
+            groups = match_groups(load_groups(table), ids, table) if table else {}
             plan = _find_plan(path, options, listed, groups)
             journal = stack.enter_context(Journal(path, header))
             folder.save_inputs(path, inputs)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import curate
+from curate.core.arguments import checked
 from curate.manifest import store
 from curate.manifest.review import attach_review
 from curate.report.page import render_page
@@ -24,6 +25,7 @@ from curate.review.report import VERSION, describe_result, make_page
 from curate.storage.atomic import save_text
 
 
+@checked
 def report_review(
     place: str | Path | None,
     out: str | Path | None = None,

@@ -18,6 +18,7 @@ from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, Reading, Unit, parse_groupings, read_units
 from curate.balance.records import OUTCOMES, Input, Record, open_input
 from curate.balance.targets import load_targets
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.records import as_path, escape_unprintable, set_names
 from curate.layouts import open_source
@@ -80,6 +81,7 @@ class _Request:
     options: AuditOptions
 
 
+@checked
 def audit(
     source: str | Path | None,
     by: str | Sequence[str | Columns],
@@ -160,6 +162,7 @@ def _is_table(source: str) -> bool:
     return path.is_file() or path.suffix.lower() in TABLES
 
 
+@checked
 def merge_audits(paths: Sequence[str | Path]) -> Audit:
     """Merge the audits of several sites into one.
 

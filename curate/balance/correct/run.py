@@ -25,6 +25,7 @@ from curate.balance.correct.strategies import Corrected, correct, decide
 from curate.balance.correct.verify import describe_files
 from curate.balance.labels.run import load_label_decisions
 from curate.balance.targets import load_targets
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
@@ -43,6 +44,7 @@ from curate.pipeline.workspace import Workspace, check_paths, describe_recipe_cl
 INDEX = "decisions.sqlite"
 
 
+@checked
 def rebalance(
     source: str | Path | None,
     out: str | Path | None,
@@ -110,6 +112,7 @@ def _rebalance(
     return Correction(to_dict(made), Path(out), seconds=time.time() - began, files=files)
 
 
+@checked
 def rebalance_shards(
     source: str | Path,
     out: str | Path,

@@ -15,6 +15,7 @@ from curate.balance.labels.report import VERSION, describe, format_labels, label
 from curate.balance.labels.rules import SAFETY, Decision, LabelRules
 from curate.balance.labels.vocabulary import Vocabulary, load_vocabulary
 from curate.balance.records import iter_categories
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.core.records import as_names
@@ -144,6 +145,7 @@ class LabelAudit(Report):
         }
 
 
+@checked
 def audit_labels(
     vocabulary: str | Path,
     judgments: str | Path | Sequence[str | Path],

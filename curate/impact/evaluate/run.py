@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.errors import LockedError, UsageError
 from curate.core.records import set_names, set_paths
 from curate.detectors import resolve_device
@@ -94,6 +95,7 @@ class EvaluateOptions:
                 )
 
 
+@checked
 def evaluate_impact(
     original: str | Path,
     obfuscated: str | Path,

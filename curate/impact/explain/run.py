@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.protocols import Classifier
 from curate.detectors import resolve_device
 from curate.impact.explain.explainer import Explainer
@@ -22,6 +23,7 @@ from curate.pipeline.session import Step
 from curate.report.document import describe_tool
 
 
+@checked
 def explain_impact(
     original: str | Path,
     obfuscated: str | Path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.records import set_names, set_paths
 from curate.impact.class_names import Classes, load_classes
@@ -64,6 +65,7 @@ _MANY = 1000  # rows from which on reading them is shown
 Paths = str | Path | Sequence[str | Path]
 
 
+@checked
 def measure_impact(
     original: Paths,
     obfuscated: Paths,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import curate
+from curate.core.arguments import checked
 from curate.detectors.device import choose_device
 from curate.impact.experiment import Bools, Floats
 from curate.impact.formatting import describe_run
@@ -35,6 +36,7 @@ _LIBRARIES = ("numpy", "scipy", "opencv-python", "torch")
 _WEIGHTS = "each image's loss is multiplied by its weight, 1 in the mean of the training images"
 
 
+@checked
 def train_impact(
     original: str | Path,
     obfuscated: str | Path,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.records import set_names
 from curate.detectors.thresholds import describe_thresholds
@@ -131,6 +132,7 @@ class Card:
         return f"---\n{format_header(self.header)}---\n\n{self.body}"
 
 
+@checked
 def write_card(out: str | Path, options: CardOptions | None = None) -> CardReport:
     """Write ``README.md``, ``croissant.json`` and ``CITATION.cff`` of a finished OUT.
 

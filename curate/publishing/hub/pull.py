@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, SetupError, UsageError
 from curate.manifest import store
 from curate.manifest.files import Problem
@@ -67,6 +68,7 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     return check_repo_id(name), revision or None
 
 
+@checked
 def pull(
     repo_id: str,
     out: str | Path,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
@@ -89,6 +90,7 @@ class PushReport(Printable):
         return "\n".join(lines)
 
 
+@checked
 def push(
     out: str | Path, repo_id: str | None = None, options: PushOptions | None = None
 ) -> PushReport:
