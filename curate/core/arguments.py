@@ -53,7 +53,7 @@ def check_path(value: Any, name: str) -> None:
 def _check(name: str, value: Any, annotation: str, function: Callable[..., Any]) -> None:
     kinds = annotation.split(" | ")
     if "Sequence[" in annotation or annotation == "Paths":
-        if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
+        if not isinstance(value, (Iterable, Path)) or isinstance(value, (bytes, bytearray)):
             if value is not None or not annotation.endswith("None"):
                 raise UsageError(f"{name} cannot be {ascii(value)[:80]}; give one or several")
         elif "Path" in annotation and isinstance(value, (str, Path, list, tuple)):

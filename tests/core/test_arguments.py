@@ -50,6 +50,12 @@ def test_the_message_names_the_argument(call: Any, message: str) -> None:
         call()
 
 
+def test_one_path_stands_for_several(tmp_path: Path) -> None:
+    for paths in (tmp_path / "a.npz", str(tmp_path / "a.npz"), [tmp_path / "a.npz"]):
+        with pytest.raises(CurateError, match=r"a\.npz"):
+            curate.measure_impact(paths, paths)
+
+
 def test_names_that_are_not_utf_8_are_paths(tmp_path: Path) -> None:
     with pytest.raises(CurateError, match="does not exist"):
         curate.plan(str(tmp_path / "caf\udce9"))
