@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from curate.core.errors import UsageError
+from curate.core.records import as_path
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,21 +35,6 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def check_path(value: Any, name: str) -> None:
-    """Check that a value can be a path.
-
-    Raises:
-        UsageError: if it cannot.
-    """
-    text = value if isinstance(value, str) else os.fspath(value)
-    try:
-        is_path = bool(text) and b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        is_path = False
-    if not is_path:
-        raise UsageError(f"{name} cannot be {ascii(text)[:80]}; give the path of a file or folder")
-
-
 def _check(name: str, value: Any, annotation: str, function: Callable[..., Any]) -> None:
     kinds = annotation.split(" | ")
     if "Sequence[" in annotation or annotation == "Paths":
@@ -66,9 +51,9 @@ def _check(name: str, value: Any, annotation: str, function: Callable[..., Any])
     known = tuple(each for each in options if isinstance(each, type) and is_dataclass(each))
     expected = [kind for kind in kinds if kind != "None"]
     if "Path" in kinds and set(kinds) <= {"str", "Path", "None"}:
-        if not isinstance(value, (str, Path)):
-            raise UsageError(f"{name} cannot be {ascii(value)[:80]}; give a path as str or Path")
-        check_path(value, name)
+        if value is None:
+            raise UsageError(f"{name} cannot be None; give the path of a file")
+        as_path(value, name)
     elif expected == ["str"]:
         if not isinstance(value, str):
             raise UsageError(f"{name} cannot be {ascii(value)[:80]}; give a text")

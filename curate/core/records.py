@@ -67,15 +67,27 @@ def as_path(value: Any, name: str) -> Path | None:
         name: the argument.
 
     Raises:
-        UsageError: if it is no path, such as a table in memory.
+        UsageError: if it can be no path, such as a table in memory or a text with NUL.
     """
-    if value is None or isinstance(value, str | os.PathLike):
-        return None if value is None else Path(value)
+    if value is None:
+        return None
+    if isinstance(value, str | PurePath):
+        if not _is_path(str(value)):
+            raise UsageError(f"{name} cannot be {ascii(str(value))[:80]}; give the path of a file")
+        return Path(value)
     remedy = "give the path of a file"
     if hasattr(value, "columns"):
         remedy = f"write it to a file, as with {name}.to_csv('{name}.csv', index=False), and give"
         remedy += " its path"
     raise UsageError(f"{name} is a {type(value).__name__}, not a path; {remedy}")
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text can be a path: not empty, no NUL, and bytes or UTF-8."""
+    try:
+        return b"\0" not in os.fsencode(text) and bool(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def printable(text: str) -> str:

@@ -37,7 +37,7 @@ def test_arguments_that_are_no_paths_are_one_clear_error(
     [
         (lambda: curate.blur("a\0", "out"), r"source cannot be 'a\\x00'; give the path"),
         (lambda: curate.blur("a", out="\ud800"), r"out cannot be '\\ud800'; give the path"),
-        (lambda: curate.plan(b"x"), r"source cannot be b'x'; give a path as str or Path"),  # type: ignore[arg-type]
+        (lambda: curate.plan(b"x"), r"source is a bytes, not a path; give the path of a file"),  # type: ignore[arg-type]
         (lambda: curate.pull(None, "o"), "repo_id cannot be None; give a text"),  # type: ignore[arg-type]
         (lambda: curate.make_detector("x"), "options cannot be 'x'; give DetectorOptions"),  # type: ignore[arg-type]
         (lambda: curate.rebalance("a", "b", ""), "options cannot be ''; give BalanceOptions"),  # type: ignore[arg-type]
