@@ -44,8 +44,9 @@ def test_names_are_unchanged_in_json_lines_of_ascii(
     find(monkeypatch, iter([STRANGE]))
     shown = CliRunner().invoke(command, [str(out), "--json"])
     assert shown.stdout.isascii()
-    [line] = shown.stdout.splitlines()
+    line, result = shown.stdout.splitlines()
     assert json.loads(line)["path"] == STRANGE.path
+    assert json.loads(result)["ok"] is False
 
 
 def test_an_interrupted_check_reports_that_nothing_was_changed(

@@ -229,7 +229,7 @@ def test_a_face_outside_its_hidden_region_is_reported(out: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="finished run"):
+    with pytest.raises(ManifestError, match="is not an output: manifest/run.json is missing"):
         problems(tmp_path)
 
 
@@ -273,12 +273,12 @@ def test_images_of_any_name_keep_it_in_annotations_and_pass(tmp_path: Path) -> N
         Image.new("RGB", (32, 32), "teal").save(source / name, "PNG")
     (source / names[-1]).write_bytes((source / names[-1]).read_bytes()[:60])
     rows = [{"file_name": name, "url": f"https://example.org/{name}"} for name in names]
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (source / "metadata.jsonl").write_text(text)
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (source / "metadata.jsonl").write_text("".join(lines))
     summary = curate.blur(source, tmp_path / "out", RECIPE)
     assert (summary.written, summary.withheld) == (4, 1)
     assert summary.content["dropped"] == {}
-    assert (tmp_path / "out/data/metadata.jsonl").read_text() == text
+    assert (tmp_path / "out/data/metadata.jsonl").read_text() == "".join(lines[:-1])
     assert problems(tmp_path / "out", source) == []
 
 
@@ -326,7 +326,7 @@ def test_an_output_without_data_is_reported_with_its_missing_files(out: Path) ->
 
 def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="not a folder"):
+    with pytest.raises(DataError, match="is a file; give a folder"):
         problems(tmp_path / "file")
 
 
