@@ -229,7 +229,7 @@ def test_a_face_outside_its_hidden_region_is_reported(out: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="is not an output: manifest/run.json is missing"):
+    with pytest.raises(ManifestError, match=r"is not an output: manifest/run\.json is missing"):
         problems(tmp_path)
 
 
