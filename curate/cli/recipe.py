@@ -85,7 +85,7 @@ INCLUDE = click.option(
     multiple=True,
     metavar="PATTERN",
     help="Copy files beside the images whose path or name matches, as they are and unread, "
-    "such as '*.txt'; can be repeated.",
+    "such as '*.txt'; can be repeated. Files that may contain images are left out.",
 )
 DROP_KEYS = click.option(
     "--drop-keys",

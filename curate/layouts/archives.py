@@ -35,10 +35,11 @@ _MAX_RECORDS = 1000  # of headers that hold for all members after them
 _MAX_DIGITS = re.compile(rb"[0-9]{100}")  # the standard library takes quadratic time for more
 _END = struct.Struct("<4s8xLL2x")  # end of the central directory: signature, size, offset
 _ENTRY = struct.Struct("<4s24xHHH12x")  # signature, lengths of name, extra field and comment
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError),
     *(IndexError, OverflowError, RecursionError),
 )
+"""Errors of reading a damaged archive or compressed file."""
 
 
 class BoundedInfo(tarfile.TarInfo):
@@ -111,7 +112,7 @@ def examine_archive(file: BinaryIO, path: str) -> Held:
     try:
         names = _iter_zip(file) if _is_zip(file) else _iter_tar(file, path)
         first = list(itertools.islice(names, _MAX_MEMBERS + 1))
-    except (CurateError, *_DAMAGE):
+    except (CurateError, *DAMAGE):
         return Held.UNREADABLE
     if any(map(is_image_name, first)):
         return Held.IMAGES

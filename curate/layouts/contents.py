@@ -20,7 +20,7 @@ from curate.core.errors import CurateError, DataError, WithheldError
 from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
-from curate.layouts.archives import MAX_READ, Held, examine_archive, is_archive, unpack
+from curate.layouts.archives import DAMAGE, MAX_READ, Held, examine_archive, is_archive, unpack
 from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.encodings import marked_encoding
 from curate.layouts.files import (
@@ -142,11 +142,7 @@ def _find_compressed(path: str, file: BinaryIO, is_whole: bool, depth: int) -> C
     file.seek(0)
     try:
         inner = io.BytesIO(unpack(file.read(MAX_READ)))
-    except (ValueError, OSError, EOFError):
-        inner = io.BytesIO()
-    except Exception as error:  # zlib and lzma have errors of their own
-        if type(error).__module__ not in ("zlib", "_lzma", "lzma"):
-            raise
+    except DAMAGE:
         inner = io.BytesIO()
     if depth == _MAX_DEPTH or not inner.getbuffer().nbytes:
         return Contained("a compressed file", _UNPACK) if is_whole else None

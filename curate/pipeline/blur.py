@@ -41,6 +41,7 @@ from curate.pipeline.output import (
     summarize_shards,
 )
 from curate.pipeline.progress import show_progress
+from curate.pipeline.recipe_changes import describe_recipe_clash
 from curate.pipeline.run import Run, begin, clock, hold
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import ShardJob
@@ -48,13 +49,7 @@ from curate.pipeline.shard_queue import run_shards
 from curate.pipeline.sidecars import Sidecars, rewrite_sidecars
 from curate.pipeline.tools import load_provenance, prepare_recipe
 from curate.pipeline.update import check_options, prepare_update, report_changes
-from curate.pipeline.workspace import (
-    Plan,
-    Workspace,
-    check_containers,
-    check_paths,
-    describe_recipe_clash,
-)
+from curate.pipeline.workspace import Plan, Workspace, check_containers, check_paths
 from curate.recipe import Recipe
 from curate.storage.index import NameIndex
 
@@ -370,6 +365,7 @@ def _index_faces(run: Run[Recipe], plan: Plan) -> None:
     """Index the given faces, unless another process has; see `_save_faces`."""
     if run.session.faces is None and run.session.replayed is None:
         return
+    _describe_detection(run)  # malformed facts end the run before its work
     index = run.workspace.faces
     with run.alone_in_setup():
         if run.session.shards is not None and index.exists():

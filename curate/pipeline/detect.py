@@ -29,6 +29,7 @@ from curate.pipeline.detect_job import DetectJob, count_faces
 from curate.pipeline.given_faces import DIGESTS, save_digests
 from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress
+from curate.pipeline.recipe_changes import describe_recipe_clash
 from curate.pipeline.run import Run, begin, hold
 from curate.pipeline.session import Session, configure
 from curate.pipeline.shard import (
@@ -36,7 +37,7 @@ from curate.pipeline.shard import (
 )
 from curate.pipeline.shard_queue import run_shards
 from curate.pipeline.tools import prepare_recipe
-from curate.pipeline.workspace import Workspace, check_local, describe_recipe_clash, libraries
+from curate.pipeline.workspace import Workspace, check_local, libraries
 from curate.recipe import Recipe
 from curate.report.document import Printable, describe_tool
 from curate.storage.atomic import sync_file, sync_folder

@@ -16,8 +16,9 @@ from curate.engine.local import Finished, Job, LocalPool, Progress, Report
 from curate.engine.ray import RayPool
 from curate.engine.ray_cluster import RayOptions
 from curate.engine.shards import Shard, shard_name
+from curate.pipeline.recipe_changes import describe_changes
 from curate.pipeline.session import Session
-from curate.pipeline.workspace import describe_changes, libraries
+from curate.pipeline.workspace import libraries
 from curate.storage.atomic import save_bytes
 from curate.storage.regular import load_json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -65,18 +66,23 @@ def explain(image: Path, out: Path, recipe: Recipe | None = None) -> int:
         data = read_regular(image, follow_links=True, max_bytes=MAX_IMAGE)
     except OSError as error:
         raise DataError(f"{image} cannot be read: {error.strerror}") from error
-    pixels = codec.upright_rgb(codec.load(data, codec_options(recipe)), 0)
+    loaded = codec.load(data, codec_options(recipe))
+    pixels = codec.upright_rgb(loaded, 0)
     detector = open_detector(recipe, None)
     if not isinstance(detector, Fusion):
         raise UsageError("--explain describes the detector 'fusion'; leave --detector out")
     decision = detector.decide(pixels)
-    save_text(
-        out,
-        render_page(
-            describe(image.name, pixels, decision, detector.passes.rule, recipe), name_source(image)
-        ),
-    )
+    page = describe(image.name, pixels, decision, detector.passes.rule, recipe)
+    if loaded.orientation != 1:
+        page = replace(page, lead=(*page.lead, _AS_TURNED))
+    save_text(out, render_page(page, name_source(image)))
     return len(decision.faces)
+
+
+_AS_TURNED = (
+    "The image is explained as its EXIF orientation turns it; detect and blur also search it as it "
+    "is stored, and may find further faces there."
+)
 
 
 def describe(name: str, pixels: Pixels, decision: Decision, rule: Rule, recipe: Recipe) -> Page:

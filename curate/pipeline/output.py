@@ -18,6 +18,7 @@ from curate.manifest import store
 from curate.manifest.others import iter_others
 from curate.manifest.store import DATA
 from curate.pipeline.output_images import has_output
+from curate.pipeline.recipe_changes import describe_recipe_clash
 from curate.pipeline.session import Done, Session
 from curate.pipeline.sidecar_summary import (
     LISTS_WITHHELD,
@@ -26,7 +27,6 @@ from curate.pipeline.sidecar_summary import (
     find_left_out,
     may_list_withheld,
 )
-from curate.pipeline.workspace import describe_recipe_clash
 from curate.recipe import Recipe
 from curate.report.document import Printable
 

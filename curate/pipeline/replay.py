@@ -23,9 +23,9 @@ from curate.pipeline.blur import obfuscate_source
 from curate.pipeline.object_output import fetched
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.progress import show_progress
+from curate.pipeline.recipe_changes import describe_changes
 from curate.pipeline.session import Session
 from curate.pipeline.tools import codec_options, load_recipe
-from curate.pipeline.workspace import describe_changes
 from curate.recipe import draw_order
 from curate.report.document import Printable
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -115,12 +115,15 @@ def hold(
 
 def _check_kinds(root: Path) -> None:
     """Refuse a work folder with pipes, devices or links, which no run puts there."""
-    with os.scandir(root) as found:
-        for entry in found:
-            if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
-                raise DataError(
-                    f"{entry.path} is neither a file nor a folder; remove it, or choose another OUT"
-                )
+    for path in sorted(root.iterdir()):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # another process of the run has removed it
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise DataError(
+                f"{path} is neither a file nor a folder; remove it, or choose another OUT"
+            )
 
 
 def _hold_setup(leases: Leases, session: Session) -> Any:

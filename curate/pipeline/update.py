@@ -11,15 +11,10 @@ from curate.layouts.access.address import is_address
 from curate.manifest import store
 from curate.manifest.files import REVIEW
 from curate.pipeline import assembly
+from curate.pipeline.recipe_changes import OF_FACES, describe_changes, describe_recipe_clash
 from curate.pipeline.run import Run
 from curate.pipeline.session import Session
-from curate.pipeline.workspace import (
-    OF_FACES,
-    describe_changes,
-    describe_recipe_clash,
-    libraries,
-    save_plan,
-)
+from curate.pipeline.workspace import libraries, save_plan
 from curate.recipe import Recipe
 
 _OWN = (store.DATA, store.MANIFEST)

@@ -316,12 +316,12 @@ def _open_check(
     run = load_facts(out)
     counts = run["counts"]
     against = ", and compared with the pixels of SOURCE" if source else ""
-    checked = (
+    clause = (
         f"{counts['written']:,} images checked for changes and leaks{against}, "
         f"{counts['withheld']:,} withheld, recipe {run['recipe_sha256'][:12]}"
     )
     if may_list_withheld(run):
-        checked += f"; {LISTS_WITHHELD}"
+        clause += f"; {LISTS_WITHHELD}"
 
     def find() -> Iterator[Problem]:
         opened = None
@@ -329,7 +329,7 @@ def _open_check(
             opened = open_source(str(source), run["source"]["layout"])
         yield from iter_run_problems(RunCheck(out.resolve(), opened, run, session, watch, uri))
 
-    return checked, _with_clear_errors(out, find())
+    return clause, _with_clear_errors(out, find())
 
 
 def _open_correction(
@@ -343,17 +343,17 @@ def _open_correction(
     counts = facts["counts"]
     hidden = "" if facts["source"]["obfuscated"] else "; their faces were never hidden"
     images = f", images checked for changes{hidden}" if facts["recipe"].get("writes_images") else ""
-    checked = (
+    clause = (
         f"{counts['kept'] + counts['fixed']:,} records kept, {counts['removed']:,} removed, "
         f"{counts['made']:,} made{images}, recipe {facts['recipe_sha256'][:12]}"
     )
     if note := describe_notes(out / store.MANIFEST):
-        checked += f"; {note}"
+        clause += f"; {note}"
 
     def find() -> Iterator[Problem]:
         yield from CHECKS.resolve(corrections.FACTS)(out.resolve(), session, facts, watch)
 
-    return checked, _with_clear_errors(out, find())
+    return clause, _with_clear_errors(out, find())
 
 
 def _with_clear_errors(out: Path, problems: Iterator[Problem]) -> Iterator[Problem]:

@@ -21,8 +21,8 @@ from curate.manifest.store import Tally
 from curate.pipeline.output import ShardsSummary, Summary
 from curate.pipeline.person_names import Names
 from curate.pipeline.preview import Preview
+from curate.pipeline.recipe_changes import describe_recipe_clash
 from curate.pipeline.sidecar_summary import describe_content
-from curate.pipeline.workspace import describe_recipe_clash
 
 HOSTILE = "a\x1b[31m\nExit: 0\r\x9b2J\u202egpj.\u2028x\x07\udcff\U000e0041.jpg"
 

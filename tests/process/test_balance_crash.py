@@ -90,7 +90,7 @@ def test_a_killed_correction_goes_on_to_the_same_bytes(
             process = subprocess.Popen(
                 [*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True
             )
-            time.sleep(chance.uniform(0.3, 1.0) * length)
+            time.sleep(chance.uniform(0.2, 0.8) * length)
             kills += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -36,10 +36,11 @@ from curate.pipeline import assembly
 from curate.pipeline.inspection import check_sidecars
 from curate.pipeline.output import ShardsSummary, summarize_shards
 from curate.pipeline.progress import show_progress, show_steps
+from curate.pipeline.recipe_changes import describe_recipe_clash
 from curate.pipeline.run import Run, begin, clock, hold
 from curate.pipeline.session import Session
 from curate.pipeline.shard_queue import run_shards
-from curate.pipeline.workspace import Workspace, check_paths, describe_recipe_clash
+from curate.pipeline.workspace import Workspace, check_paths
 
 INDEX = "decisions.sqlite"
 
