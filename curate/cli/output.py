@@ -138,7 +138,7 @@ def print_shards(ctx: click.Context, part: ShardsSummary, options: Mapping[str, 
         echo_json({"version": 1, **asdict(part)})
     elif not options["quiet"]:
         print_summary(part.to_text())
-    ctx.exit(3 if part.withheld else 0)
+    ctx.exit(3 if part.is_incomplete else 0)
 
 
 def echo(*lines: str, err: bool = False) -> None:

@@ -273,4 +273,4 @@ def redo(ctx: click.Context, /, folder: Path, source: str, out: Path, workers: i
     ):
         summary = redo_reviewed(folder, source, out, session)
     print_summary(summary.to_text())
-    ctx.exit(3 if summary.withheld else 0)
+    ctx.exit(3 if summary.is_incomplete else 0)

@@ -15,6 +15,8 @@ SURPLUS = "there are more of its group than the target"
 SHORTAGE = "there are fewer of its group than the target"
 REMOVED = "removed"
 """Reasons why a correction removes or copies a record, other than its labels."""
+WITHDRAWN = "withdrawn"
+"""Code of the reason of images removed, with their annotations, from a finished output."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,14 +154,14 @@ def blur_shards(
         if is_address(str(out)):
             with _hold_objects(source, str(out), recipe, session) as (run, plan):
                 if plan is None and run.remote is not None:
-                    counts = run.remote.load_run(run.workspace.out)["counts"]
-                    return summarize_shards(out, session, None, counts["withheld"])
+                    facts = run.remote.load_run(run.workspace.out)
+                    return summarize_shards(out, session, None, facts["counts"], facts["others"])
                 done = None if plan is None else run_shards(run, plan, _make_job(run))
             return summarize_shards(out, session, done)
         opener, workspace = open_or_download(source, out, session)
         if _is_finished(workspace.out):
             finished = load_summary(workspace.out, None, recipe)
-            return summarize_shards(out, session, None, finished.withheld)
+            return summarize_shards(out, session, None, asdict(finished), finished.others)
         with hold(opener, workspace, recipe, session) as run:
             plan = begin(run)
             _index_faces(run, plan)

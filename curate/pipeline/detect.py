@@ -189,7 +189,7 @@ def detect_shards(
     opened, work = _open(source, out, session)
     if work.out.exists():
         counts = (load_faces_info(work.out) or {}).get("counts", {})
-        return summarize_shards(work.out, session, None, counts.get("withheld", 0))
+        return summarize_shards(work.out, session, None, counts)
     with (
         show_progress(session, quiet) as session,
         hold(lambda: opened, work, recipe, session) as run,

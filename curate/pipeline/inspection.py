@@ -15,11 +15,12 @@ from curate.layouts.encodings import as_utf8
 from curate.layouts.files import FileLayout
 from curate.layouts.rewriters import EXCESS, REWRITERS, NullTarget
 from curate.layouts.sidecars.budget import Budget, OverLimitError
+from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.table import check_table, is_path
 from curate.layouts.sidecars.text import rewrite_document, rewrite_info
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
-from curate.manifest.files import DATA
+from curate.manifest.files import DATA, iter_outputs
 from curate.manifest.others import iter_others
 from curate.pipeline.sidecars import Choices, ImageNames, SidecarFailures, make_limits
 from curate.storage.regular import open_regular
@@ -30,11 +31,13 @@ def inspect_output(
 ) -> Iterator[tuple[str, str]]:
     """Check the annotations of an output as `inspect_sidecars` and `inspect_containers` do.
 
+    When it ends, the content of the limits is what ``run.json`` reports.
+
     Args:
         out: the output folder, or its URI.
         manifest: its manifest.
         layout: its layout.
-        limits: limits on the values, which count what the files contain.
+        limits: limits on the values, which count what the files and names of images contain.
     """
     source = open_source(f"{out}/{DATA}", layout, "OUT")
     if limits.match_path is None:
@@ -43,6 +46,13 @@ def inspect_output(
     paths = (other.path for other in listed if other.carried and not other.included)
     yield from inspect_sidecars(source, paths, limits)
     yield from inspect_containers(source, limits)
+    count_image_names(manifest, limits.content)
+
+
+def count_image_names(manifest: Path, content: Content) -> None:
+    """Add what the paths of the written images contain to the content report."""
+    for path in iter_outputs(manifest):
+        content.add_path(path)
 
 
 def _iter_ids(manifest: Path) -> Iterator[str]:

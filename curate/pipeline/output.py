@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -146,6 +146,7 @@ class ShardsSummary(Printable):
         images_now: images that this process has processed itself.
         total_shards: shards of all processes; 0 if the output was finished before.
         already_done: the output was finished before; nothing was done.
+        withheld_maps: label maps that an output that was finished before has withheld.
     """
 
     out: str
@@ -157,12 +158,19 @@ class ShardsSummary(Printable):
     images_now: int
     total_shards: int = 0
     already_done: bool = False
+    withheld_maps: int = 0
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether images or label maps were withheld."""
+        return bool(self.withheld or self.withheld_maps)
 
     def to_text(self) -> str:
         """The summary for the terminal, at most 80 columns but for long paths."""
         if self.already_done:
-            withheld = f" {self.withheld:,} images are withheld in it." if self.withheld else ""
-            return f"{self.out} was finished before; nothing was done.{withheld}"
+            found = {"images": self.withheld, "label maps": self.withheld_maps}
+            withheld = (f" Withheld {what}: {count:,}." for what, count in found.items() if count)
+            return f"{self.out} was finished before; nothing was done.{''.join(withheld)}"
         if not self.shards:
             parts = (
                 "only 1 shard" if self.total_shards == 1 else f"only {self.total_shards:,} shards"
@@ -187,7 +195,11 @@ class ShardsSummary(Printable):
 
 
 def summarize_shards(
-    out: str | Path, session: Session, done: Done | None, withheld: int = 0
+    out: str | Path,
+    session: Session,
+    done: Done | None,
+    finished: Mapping[str, Any] | None = None,
+    others: Mapping[str, int] | None = None,
 ) -> ShardsSummary:
     """Summarize what one of several processes has done.
 
@@ -195,20 +207,22 @@ def summarize_shards(
         out: the output.
         session: its session, which has the shards.
         done: what it did, or None if the output was finished before.
-        withheld: images that an output that was finished before has withheld.
+        finished: counts of images of an output that was finished before.
+        others: its counts of other files.
     """
     index, processes = session.shards or (1, 1)
-    counts = done.counts if done is not None else {}
+    counts = done.counts if done is not None else {"withheld": (finished or {}).get("withheld", 0)}
     return ShardsSummary(
         out=str(out),
         index=index,
         processes=processes,
         shards=done.shards if done is not None else 0,
         images=counts.get("images", 0),
-        withheld=counts.get("withheld", withheld),
+        withheld=counts.get("withheld", 0),
         images_now=done.now if done is not None else 0,
         total_shards=done.total if done is not None else 0,
         already_done=done is None,
+        withheld_maps=(others or {}).get("withheld", 0),
     )
 
 

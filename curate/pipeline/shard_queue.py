@@ -23,7 +23,7 @@ from curate.recipe import Options
 R = TypeVar("R", bound=Options)
 
 _VISIBLE_S = 60.0  # a shard committed on another machine is visible within this time
-_RECHECK_S = 1.0  # between two looks at shards that other processes hold
+_RECHECK_S = 1.0  # between two checks at shards that other processes hold
 
 
 class ShardQueue:
@@ -128,7 +128,7 @@ class ShardQueue:
             return None
         if self._remote is not None:
             self._remote.fetch_shard(self._workspace, number)
-        if self._workspace.is_committed(number):  # its holder was done between two looks
+        if self._workspace.is_committed(number):  # its holder was done between two checks
             self._leases.release(name)
             return None
         return self._plan.shard(number, position, self._size)

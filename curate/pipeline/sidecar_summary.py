@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from curate.core.entries import WITHDRAWN
 from curate.core.records import escape_unprintable
 from curate.layouts.files import is_document_name
 from curate.layouts.sidecars.content import IMAGE_NAMES, Content, matches_pattern
@@ -25,13 +26,16 @@ LISTS_WITHHELD = (
 def may_list_withheld(run: Mapping[str, Any]) -> bool:
     """Return whether the annotations of a run may name images that are not in the output.
 
-    Tables and tar files have no such image, and ``metadata`` files no row of one.
+    Tables and tar files have no such image, and ``metadata`` files no row of one. The annotations
+    of withdrawn images were removed with them.
 
     Args:
         run: the content of its ``run.json``.
     """
     is_listed = run["source"]["layout"] in ("imagefolder", "coco", "voc", "yolo")
-    return bool(is_listed and run["counts"]["withheld"] and run["others"]["carried"])
+    counts = run["counts"]
+    others = counts["withheld"] - counts["reasons"].get(WITHDRAWN, 0)
+    return bool(is_listed and others > 0 and run["others"]["carried"])
 
 
 _NAMED = 10

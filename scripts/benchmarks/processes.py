@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_EVERY = 0.1  # seconds between two looks at memory
+_EVERY = 0.1  # seconds between two readings of memory
 
 
 class BenchError(Exception):

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import curate
 from curate.cli import main
 from curate.cli.main import group
 from curate.core.errors import DataError
@@ -361,6 +362,22 @@ def test_an_annotation_that_cannot_be_read_is_told_once(
     named = [line for line in told if path in line and not line.startswith("SOURCE is")]
     assert named == [str(done.exception)]
     assert str(done.exception).count("\n") == 0
+
+
+@pytest.mark.parametrize(("images", "maps"), [(0, 0), (1, 0), (0, 1)])
+def test_a_redone_output_with_withheld_files_exits_with_3(
+    images: int, maps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"carried": 0, "left_out": maps, "included": 0, "withheld": maps}
+    summary = curate.Summary(
+        out="out", images=1, written=1 - images, withheld=images, images_with_faces=0, faces=0,
+        routes={}, reasons={}, others=counts, left_out=(), hints=(),
+        content={"found": {}, "dropped": {}}, seconds=1.0, images_now=1, already_done=False,
+        recipe_sha256="", records_sha256="",
+    )  # fmt: skip
+    monkeypatch.setattr("curate.review.export.redo_reviewed", lambda *_: summary)
+    done = CliRunner().invoke(group, ["review", "redo", str(tmp_path), str(tmp_path), "out"])
+    assert done.exit_code == (3 if images or maps else 0), done.output
 
 
 @pytest.mark.parametrize(

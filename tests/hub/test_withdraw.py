@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import json
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -150,6 +153,71 @@ def test_nothing_changes_if_an_annotation_cannot_be_edited(source: Path) -> None
     with pytest.raises(DataError, match=r"cannot edit .metadata\.jsonl.: .*run curate blur"):
         withdraw(open_dataset(out), ["anna_1.jpg"])
     assert state() == before
+
+
+def wider(source: Path) -> None:
+    texts = []
+    for number, name in enumerate(("anna_1", "street_2", "street_3")):
+        write(source, f"{name}.jpg", jpeg(number))
+        texts.append(f"{name}.jpg\n2\n4 5 12 14 0 0 0 0 0 0\n20 5 12 14 0 0 0 0 0 0\n")
+    write(source, "wider_face_train_bbx_gt.txt", "".join(texts))
+
+
+@pytest.mark.parametrize("pattern", ["*.txt", "wider*"])
+def test_a_text_whose_records_span_lines_is_refused(pattern: str, source: Path) -> None:
+    wider(source)
+    out = blur(source, include=(pattern,))
+    assert "anna_1" in texts(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=r"records of several lines.*run curate blur"):
+        withdraw(open_dataset(out), ["anna_1.jpg"])
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+PERSONAL = [
+    *(hashlib.md5(bytes(n), usedforsecurity=False).hexdigest() for n in range(3)),
+    "anna@example.org",
+    "street",
+]
+
+
+@pytest.mark.parametrize("layout", ["imagefolder", "coco", "webdataset"])
+def test_names_of_images_that_remain_are_counted(layout: str, source: Path) -> None:
+    names = [f"{name}.jpg" for name in PERSONAL]
+    if layout == "webdataset":
+        with tarfile.open(source / "train.tar", "w") as archive:
+            for number, name in enumerate(names):
+                info = tarfile.TarInfo(name)
+                info.size = len(jpeg(number))
+                archive.addfile(info, io.BytesIO(jpeg(number)))
+    else:
+        for number, name in enumerate(names):
+            write(source, f"images/{name}", jpeg(number))
+    if layout == "coco":
+        images = [
+            {"id": n, "file_name": name, "width": 48, "height": 40} for n, name in enumerate(names)
+        ]
+        write(source, "instances.json", json.dumps({"images": images, "annotations": []}))
+    out = blur(source)
+    before = curate.load_manifest(out).run["content"]["found"]["names of images"]
+    withdraw(open_dataset(out), ids(out)[:1])
+    assert curate.load_manifest(out).run["content"]["found"]["names of images"] != before
+    assert list(curate.iter_problems(out, None, 1)) == []
+    withdraw(open_dataset(out), ids(out))
+    assert "names of images" not in curate.load_manifest(out).run["content"]["found"]
+    assert list(curate.iter_problems(out, None, 1)) == []
+
+
+def test_annotations_do_not_list_withdrawn_images(source: Path) -> None:
+    build_coco(source)
+    write(source, "images/broken.jpg", b"no image")
+    out = blur(source)
+    note = "annotations may still list withheld images"
+    assert note in curate.verify(out, workers=1).checked
+    withdraw(open_dataset(out), ["images/anna_1.jpg"])
+    assert note in curate.verify(out, workers=1).checked
+    withdraw(open_dataset(out), ["images/broken.jpg"])
+    assert note not in curate.verify(out, workers=1).checked
 
 
 def people(source: Path) -> Iterable[str]:

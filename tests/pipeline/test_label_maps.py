@@ -262,6 +262,9 @@ def test_withheld_maps_are_told_by_every_command_that_tells_withheld_images(tmp_
         done = CliRunner().invoke(group, args)
         assert done.exit_code == 3, done.output
         assert "withheld 1: label maps that may show a face" in done.output
+    done = CliRunner().invoke(group, [*args, "--shards", "1/2"])
+    assert done.exit_code == 3, done.output
+    assert "nothing was done. Withheld label maps: 1.\n" in done.output
     shown = CliRunner().invoke(group, ["manifest", "show", str(out), "--withheld"])
     assert shown.output.startswith("SegmentationClass/a.png: its regions are too small")
     assert shown.output.count("\n") == 1

@@ -36,7 +36,7 @@ MATRIX_ROWS = 16
 _INDEX = re.compile(r"(?:index|row|y|Unnamed: ?\d+|__index_level_\d+__)?", re.IGNORECASE)
 _FEW_POINTS = 450  # numbers of a pose that may be any, as of 133 keypoints
 _FEW_LANDMARKS = 300
-_MOST_POINTS = 1500
+_MAX_POINTS = 1500
 _LONG_OUTLINE = 64  # numbers that are hardly ever an outline by accident
 _MAX_CORRELATION = 0.75
 _MAX_ALIKE = 0.6  # least correlation of the numbers of boxes that are pixels
@@ -200,13 +200,13 @@ def find_shape(key: str, numbers: Sequence[float]) -> str:
     if not all(abs(number) < _MAX_COORDINATE for number in numbers):
         return ""
     is_named = kind_of_key(key) == "landmarks"
-    is_pose = count % 3 == 0 and 3 <= count <= _MOST_POINTS
+    is_pose = count % 3 == 0 and 3 <= count <= _MAX_POINTS
     is_pose = is_pose and all(0 <= visibility <= 2 for visibility in numbers[2::3])
     if is_pose and (is_named or max(numbers) > 2):
         shape = _shape_of_points(numbers[::3], numbers[1::3])
         if shape or count <= _FEW_POINTS:
             return shape or "points"
-    if is_named and count % 2 == 0 and count <= _MOST_POINTS:
+    if is_named and count % 2 == 0 and count <= _MAX_POINTS:
         if _shape_of_points(numbers[::2], numbers[1::2]) == "shapes":
             return "shapes"
         if count <= _FEW_LANDMARKS:

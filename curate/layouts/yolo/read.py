@@ -309,9 +309,9 @@ def _are_labels(folder: Folder, parent: str) -> bool:
     texts = [posixpath.join(parent, name) for name in names if name.endswith(".txt")]
     inner = next((name[:-1] for name in names if name.endswith("/")), None)
     if inner is not None:
-        place = posixpath.join(parent, inner)
-        inside = sorted(folder.list_names(place))
-        texts += [posixpath.join(place, name) for name in inside if name.endswith(".txt")]
+        subfolder = posixpath.join(parent, inner)
+        inside = sorted(folder.list_names(subfolder))
+        texts += [posixpath.join(subfolder, name) for name in inside if name.endswith(".txt")]
     return any(_has_labels(folder, path, None) for path in texts[:_MAX_EXAMINED])
 
 

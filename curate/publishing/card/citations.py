@@ -36,7 +36,7 @@ def find_cited(text: str) -> dict[str, list[str]]:
 
 
 def extract(documents: Documents, text: str) -> dict[str, dict[str, Any]]:
-    """The cited values of each document, at the places where the pointers lead.
+    """The cited values of each document, under the same pointers.
 
     Of an object that a governance row cites as a whole, only the values of figures are taken.
 
@@ -48,12 +48,12 @@ def extract(documents: Documents, text: str) -> dict[str, dict[str, Any]]:
     for name, pointers in sorted(find_cited(text).items()):
         tree: dict[Any, Any] = {}
         for pointer in pointers:
-            _place(tree, split_pointer(pointer)[1], resolve(documents, pointer))
+            _set_value(tree, split_pointer(pointer)[1], resolve(documents, pointer))
         made[name] = _as_lists(tree, documents[name])
     return made
 
 
-def _place(tree: dict[Any, Any], keys: list[str], value: Any) -> None:
+def _set_value(tree: dict[Any, Any], keys: list[str], value: Any) -> None:
     if isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value))):
         value = {}
     for key in keys[:-1]:

@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "attack": "curate card OUT --report attack.json",
 }
 """The command that measures what a report would show; attacks are measured by other programs."""
-_MOST_GROUPS = 60
+_MAX_GROUPS = 60
 _AUDITS = (
     ("before", "Before correction"),
     ("after", "After correction"),
@@ -161,7 +161,7 @@ def make_context(
         "objects_box": publication.get("objects_box"),
         "reports": evidence.names,
         "commands": COMMANDS,
-        "evaluated_groups": list(_iter_evaluated(evidence))[:_MOST_GROUPS],
+        "evaluated_groups": list(_iter_evaluated(evidence))[:_MAX_GROUPS],
         "audits": list(_iter_audits(evidence)),
         "counted": {
             name: "people" if _per(document) == "person" else "records"
@@ -266,7 +266,7 @@ def _iter_audits(evidence: Evidence) -> Any:
 def _shown_groups(groups: Mapping[str, Any]) -> list[tuple[str, bool]]:
     """Names of groups, and whether their counts are shown."""
     hidden = find_hidden({name: group.get("count") for name, group in groups.items()})
-    return [(name, name not in hidden) for name in groups][:_MOST_GROUPS]
+    return [(name, name not in hidden) for name in groups][:_MAX_GROUPS]
 
 
 def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[str, str]) -> str:

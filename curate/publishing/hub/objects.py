@@ -97,12 +97,12 @@ class CocoObjects:
         return {repr(item.get("id")): str(item.get("name")) for item in found}
 
     def _read(self, path: str, numbers: Mapping[str, int]) -> None:
-        places = Finder(self._folder, image_folders(self._folder, path), path)
+        finder = Finder(self._folder, image_folders(self._folder, path), path)
         categories = self._categories(path)
         with closing(sqlite3.connect("")) as images:
             images.execute("CREATE TABLE images (id TEXT PRIMARY KEY, path TEXT)")
             for image in self._items(path, "images"):
-                found = places.find(image.get("file_name"), f"{path}: file_name")
+                found = finder.find(image.get("file_name"), f"{path}: file_name")
                 if found is not None:
                     row = (repr(image.get("id")), found)
                     images.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", row)

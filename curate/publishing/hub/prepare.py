@@ -27,7 +27,7 @@ from curate.publishing.hub.upload import Progress
 WORK = ".curate-push"
 """Subfolder of the state folder with files that are written anew; nothing else is ever removed."""
 _VERIFY = re.compile(r"(?m)^curate verify hf:[\w.-]+/[\w.-]+$")
-_MOST_OBJECTS = 1_000
+_MAX_OBJECTS = 1_000
 """Files that ``croissant.json`` lists one by one; of more, only patterns are given."""
 
 
@@ -121,13 +121,13 @@ def prepare(out: Path, options: PushOptions, folder: Path, repo_id: str | None =
         options.notify(note)
     if options.source is None and not dataset.is_correction:
         options.notify("OUT is compared with its manifest only; add --source SOURCE to do both")
-    return _build(dataset, _name_place(card, repo_id), folder, options)
+    return _build(dataset, _name_uri(card, repo_id), folder, options)
 
 
-def _name_place(card: Card, repo_id: str | None) -> Card:
-    """A card whose command that verifies has the place to which it is published."""
-    place = "." if repo_id is None else f"hf:{repo_id}"
-    return replace(card, body=_VERIFY.sub(f"curate verify {place}", card.body, count=1))
+def _name_uri(card: Card, repo_id: str | None) -> Card:
+    """A card whose command that verifies has the URI of the published dataset."""
+    uri = "." if repo_id is None else f"hf:{repo_id}"
+    return replace(card, body=_VERIFY.sub(f"curate verify {uri}", card.body, count=1))
 
 
 def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> Prepared:
@@ -166,7 +166,7 @@ def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> 
         for file in files
         if file.path.endswith((".parquet", ".tar")) or not file.path.startswith("data/")
     ]
-    card = with_files(card, listed if len(listed) <= _MOST_OBJECTS else ())
+    card = with_files(card, listed if len(listed) <= _MAX_OBJECTS else ())
     files += [
         _save(made, FILES, listing.encode()),
         _save(made, PUBLICATION, format_json(card.publication).encode()),

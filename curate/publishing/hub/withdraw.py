@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate.core.entries import ManifestEntry, Outcome
+from curate.core.entries import WITHDRAWN, ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError, WithheldError
 from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source
 from curate.layouts.editing import GeneratedImage, open_editor
@@ -26,7 +26,7 @@ from curate.pipeline.inspection import inspect_output
 from curate.publishing.dataset import Dataset
 from curate.storage.atomic import open_atomic, save_text, sync_file, sync_folder
 
-REASON = "withdrawn: on request"
+REASON = f"{WITHDRAWN}: on request"
 _WORK = ".withdraw"
 _MENTIONS = 20
 
@@ -141,6 +141,8 @@ def _edit_sidecars(dataset: Dataset, wanted: frozenset[str], work: Path) -> _Edi
             edited.changes[other.uri] = (store.digest_file(target), target.stat().st_size)
         elif result.outcome is Edit.DROPPED:
             edited.dropped.append(other.uri)
+        elif result.outcome is Edit.REFUSED:
+            raise _not_editable(other, result.note or "it names a withdrawn image")
         if result.note and len(edited.notes) < _MENTIONS:
             edited.notes.append(f"{other.uri}: {result.note}")
     return edited
@@ -186,7 +188,7 @@ def _remove_empty(path: Path, top: Path) -> None:
 def _rewrite_parts(manifest: Path, wanted: Collection[str]) -> None:
     for part in list(store.iter_parts(manifest / store.RECORDS_FOLDER)):
         entries = list(store.iter_part(part))
-        if not any(entry.id in wanted and entry.output_path for entry in entries):
+        if not any(entry.id in wanted and entry.reason != REASON for entry in entries):
             continue
         partial = part.with_name(f".{part.name}.partial")
         store.save_part((_withhold(e) if e.id in wanted else e for e in entries), partial)
