@@ -21,6 +21,7 @@ from curate.core.stages import stage
 from curate.layouts.faces.boxes import GivenFaces, is_too_small
 from curate.obfuscators import masks
 
+_MAX_VALUES = 1_000_000  # of the faces of an image; `storage.parquet` reads 2**20 of a row
 _BATCH_PIXELS = 32 << 20  # rendered at a time
 _MAX_REASON = 300  # characters of a reason from a file of faces
 _SAME_FACE = 0.5  # IoU of boxes in two appearances of a frame
@@ -170,13 +171,14 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
         tools: the obfuscator.
 
     Raises:
-        WithheldError: if the codec cannot write it.
+        WithheldError: if the codec cannot write it, or it has more faces than a record.
     """
     sizes = [(frame.shape[1], frame.shape[0]) for frame in picture.frames]
     regions = [
         [masks.region(face.box, tools.margin, *size) for face in per_frame]
         for per_frame, size in zip(faces, sizes, strict=True)
     ]
+    decided = _collect_frames(regions, faces)
     touched = [
         tools.obfuscator.reach(found, *size) if found else []
         for found, size in zip(regions, sizes, strict=True)
@@ -192,7 +194,6 @@ def hide(picture: Picture, faces: Sequence[Sequence[Face]], tools: Tools) -> Obf
     else:
         with stage("encode"):
             encoded = codec.save(picture, None, [], tools.options)
-    decided = _collect_frames(regions, faces)
     return Obfuscated(
         data=encoded.data,
         route=encoded.route,
@@ -211,11 +212,20 @@ def _region_key(region: Region) -> tuple[Box, Box]:
 def _collect_frames(
     regions: Sequence[Sequence[Region]], faces: Sequence[Sequence[Face]]
 ) -> dict[tuple[Region, Face], tuple[int, ...]]:
-    """Return every region with its face, without repetition, and the frames with it."""
+    """Return every region with its face, without repetition, and the frames with it.
+
+    Raises:
+        WithheldError: if these are more than the reader of a manifest accepts for one image.
+    """
     frames: dict[tuple[Region, Face], list[int]] = {}
     for index, (found, named) in enumerate(zip(regions, faces, strict=True)):
         for pair in dict.fromkeys(zip(found, named, strict=True)):
             frames.setdefault(pair, []).append(index)
+    values = sum(15 + len(face.detectors) + len(found) for (_, face), found in frames.items())
+    if values > _MAX_VALUES:
+        raise WithheldError(
+            "faces", f"{len(frames):,} faces in {len(regions):,} frames are too many for a record"
+        )
     return {pair: tuple(found) for pair, found in frames.items()}
 
 

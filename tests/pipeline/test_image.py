@@ -8,6 +8,7 @@ from PIL import Image
 
 from curate import codec
 from curate.codec import CodecOptions
+from curate.core.errors import WithheldError
 from curate.core.faces import Detection, Face
 from curate.core.geometry import Box
 from curate.core.protocols import Model, Pixels
@@ -120,3 +121,19 @@ def test_boxes_of_a_face_in_two_orientations_are_joined() -> None:
     search = Tools(Shifted(), None, make("fill", {"color": "7"}), 0.0, CodecOptions())
     [[face]] = detect({"a": picture}, search)["a"]
     assert face.box == Box(10, 10, 34, 32)
+
+
+@pytest.mark.parametrize(("most", "is_withheld"), [(3 * 15 + 2 + 3, False), (3 * 15 + 4, True)])
+def test_an_animation_with_more_faces_than_a_record_has_is_withheld(
+    most: int, is_withheld: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.pipeline.image._MAX_VALUES", most)
+    picture = codec.load(samples.SAMPLES["gif-animated"]())
+    faces: list[list[Face]] = [[] for _ in picture.frames]
+    faces[0] = [Face(Box(1, 1, 6, 6), 0.9, ("a", "b")), Face(Box(8, 1, 12, 6))]
+    faces[1] = [Face(Box(2, 1, 7, 6))]
+    if is_withheld:
+        with pytest.raises(WithheldError, match="3 faces in"):
+            hide(picture, faces, tools())
+    else:
+        assert len(hide(picture, faces, tools()).faces) == 3

@@ -39,6 +39,8 @@ ROWS = 512
 
 _REWRITTEN = 1 << 14  # rows of a row group
 _MAX_BYTES = 256 << 10  # of a text, which is in memory once for each of `ROWS`
+_MAX_ITEMS = 1 << 16  # of a list of a known schema, such as the faces of all frames
+_MAX_INNER_ITEMS = 1000  # of a list in it, such as the frames of a face
 _MAX_PATH = 1024  # characters of the path of an image
 _MAX_NAME = 255  # bytes of each of its names, as of file systems
 _METADATA = (b"huggingface", b"pandas")
@@ -60,10 +62,14 @@ def rewrite_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -
 
 
 def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
-    """Check the columns of a Parquet file of a known schema; nothing is written.
+    """Check the texts of a Parquet file of a known schema; nothing is written.
+
+    The schema fixes what its numbers are: boxes, frames and sizes are not limited, except in the
+    lengths of lists. The distinct texts of a row share the limits of a record, as methods and
+    detectors are repeated for each of its faces.
 
     Raises:
-        DataError: if it is not valid Parquet.
+        DataError: if it is not valid Parquet, or naming a column and a row over the limits.
     """
     from curate.storage.parquet import check_chunks, check_texts, load_parquet
 
@@ -72,21 +78,59 @@ def check_table(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> 
         rows = check_chunks(table.metadata, frozenset(table.schema_arrow.names), name)
         check_texts(file, table.schema_arrow.names, name, _MAX_BYTES)
         for batch in table.iter_batches(min(rows, ROWS), use_threads=False):
-            before = limits.content.count_dropped()
-            limit_columns(batch, limits)
-            if limits.content.count_dropped() > before:
-                raise DataError(_find_excess(batch, limits))
+            if excess := _find_excess(batch, limits):
+                raise DataError(excess)
 
 
-def _find_excess(batch: Any, limits: Limits) -> str:
-    """Return a line with the first row of a batch over the limits."""
-    for row in range(len(batch)):
-        own = limits.copy()
-        limit_columns(batch.slice(row, 1), own)
-        if dropped := own.content.to_dict()["dropped"]:
-            name = batch.column(0)[row].as_py()
-            return f"{', '.join(dropped[''])} of {ascii(name)[:200]} is over the limits"
-    return "its columns are over the limits"
+def _find_excess(batch: Any, limits: Limits) -> str | None:
+    """Return a line with the first column and row of a batch over the limits, or None."""
+    texts: list[dict[tuple[str, str], None]] = [{} for _ in range(len(batch))]
+    for label, column in zip(batch.schema.names, batch.columns, strict=True):
+        for row, path, text in _iter_texts(label, column, np.arange(len(batch))):
+            if text is None:
+                return f"{path} of {_name_row(batch, row)} is over the limits"
+            texts[row][path, text] = None
+    for row, found in enumerate(texts):
+        limits.begin()
+        for path, text in found:
+            if limits.value(path.rpartition(".")[2], text) != text:
+                return f"{path} of {_name_row(batch, row)} is over the limits"
+    return None
+
+
+def _name_row(batch: Any, row: int) -> str:
+    return ascii(batch.column(0)[row].as_py())[:200]
+
+
+def _iter_texts(path: str, column: Any, rows: Any) -> Iterator[tuple[int, str, str | None]]:
+    """Iterate over the texts in a column, with their rows and the paths of their fields.
+
+    Args:
+        path: path of the column.
+        column: array of the values.
+        rows: row of each value, int, shape (N,).
+
+    Yields:
+        Row, path and text; None for a list that is too long, or a value of another type.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_struct(kind):
+        for field, inner in zip(kind, column.flatten(), strict=True):
+            yield from _iter_texts(f"{path}.{field.name}", inner, rows)
+    elif pa.types.is_list(kind):
+        most = _MAX_ITEMS if "." not in path else _MAX_INNER_ITEMS
+        lengths = np.asarray(pc.list_value_length(column).fill_null(0))
+        yield from ((int(row), path, None) for row in rows[lengths > most])
+        yield from _iter_texts(path, column.flatten(), np.repeat(rows, lengths))
+    elif is_string(kind) and not pa.types.is_nested(kind):
+        pairs = zip(rows.tolist(), column.to_pylist(), strict=True)
+        yield from ((row, path, text) for row, text in pairs if text is not None)
+    elif not (pa.types.is_primitive(kind) or pa.types.is_null(kind)):
+        valid = np.asarray(column.is_valid())
+        yield from ((int(row), path, None) for row in rows[valid])
 
 
 @contextmanager

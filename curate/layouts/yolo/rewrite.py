@@ -25,7 +25,8 @@ def rewrite_labels(
 ) -> None:
     """Write the lines of a label file that are boxes, polygons or poses.
 
-    Boxes cover their extent a limited number of times, as those of a crowd are small.
+    Boxes cover their extent a limited number of times, as those of a crowd are small: the lines
+    after the last one up to which they do are left out.
 
     Args:
         file: the label file, seekable.
@@ -38,34 +39,41 @@ def rewrite_labels(
         DataError: if a line is not UTF-8 text.
     """
     limits.begin()
-    covered = 0.0
-    most = MAX_COVERAGE * _measure_extent(file, name, keypoints)
+    kept = _select_lines(file, name, limits, keypoints)
+    file.seek(0)
     for number, (_, line) in enumerate(iter_lines(file, name)):
         words = line.split()
-        if words and not (_is_label(number, words, keypoints) and limits.accepts_key(words[0])):
+        if words and number not in kept:
             limits.drop("lines")
-            continue
-        if words:
-            x0, y0, x1, y1 = _find_box(words, keypoints is not None)
-            covered += (x1 - x0) * (y1 - y0)
-        if number >= _FEW_LINES and covered > most:
-            limits.drop("lines")
-            continue
-        target.write(f"{' '.join(words)}\n".encode())
+        else:
+            target.write(f"{' '.join(words)}\n".encode())
 
 
-def _measure_extent(file: BinaryIO, name: str, keypoints: int | None) -> float:
-    """Return the area of the extent of all boxes, at most of the image; rewinds the file."""
+def _select_lines(
+    file: BinaryIO, name: str, limits: Limits, keypoints: int | None
+) -> frozenset[int]:
+    """Return the numbers of the lines that are labels within the limits.
+
+    The extent is that of the lines that are kept: with that of all lines, fewer would be kept
+    when the limits are applied again.
+    """
     left, top, right, bottom = math.inf, math.inf, -math.inf, -math.inf
+    labels: list[int] = []
+    covered, count = 0.0, 0
     for number, (_, line) in enumerate(iter_lines(file, name)):
         check_count(number, name)
         words = line.split()
-        if words and _is_label(number, words, keypoints):
-            x0, y0, x1, y1 = _find_box(words, keypoints is not None)
-            left, top = min(left, x0), min(top, y0)
-            right, bottom = max(right, x1), max(bottom, y1)
-    file.seek(0)
-    return min(1.0, (right - left) * (bottom - top)) if right >= left else 0.0
+        if not (words and _is_label(number, words, keypoints) and limits.accepts_key(words[0])):
+            continue
+        labels.append(number)
+        x0, y0, x1, y1 = _find_box(words, keypoints is not None)
+        covered += (x1 - x0) * (y1 - y0)
+        left, top = min(left, x0), min(top, y0)
+        right, bottom = max(right, x1), max(bottom, y1)
+        extent = min(1.0, (right - left) * (bottom - top))  # at most the image
+        if number < _FEW_LINES or covered <= MAX_COVERAGE * extent:
+            count = len(labels)
+    return frozenset(labels[:count])
 
 
 def check_count(number: int, name: str) -> None:
