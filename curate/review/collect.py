@@ -357,11 +357,11 @@ def is_certain(face: Face) -> bool:
 
 def sampled(plan: sampling.Plan, items: Iterator[Item]) -> Iterator[Item]:
     """The images of a sample and its checks, ranked in the order in which they are shown."""
-    order = {name: place for place, name in enumerate(sampling.order_sample(plan))}
+    order = {name: position for position, name in enumerate(sampling.order_sample(plan))}
     removed = dict(plan.checks)
     for item in items:
-        place = order.get(item.record.id)
-        if place is None:
+        position = order.get(item.record.id)
+        if position is None:
             continue
         check = item.record.id in removed
         if check and removed[item.record.id] >= len(item.faces):
@@ -371,7 +371,7 @@ def sampled(plan: sampling.Plan, items: Iterator[Item]) -> Iterator[Item]:
             )
         yield replace(
             item,
-            rank=-float(place),
+            rank=-float(position),
             role="check" if check else "sample",
             removed=removed.get(item.record.id),
             confident=False,

@@ -109,7 +109,7 @@ class Exported(Printable):
 
 
 @checked
-def export_review(place: str | Path | None, out: str | Path) -> Exported:
+def export_review(review: str | Path | None, out: str | Path) -> Exported:
     """Write the boxes of a review as a table that `curate.blur` takes as ``faces``.
 
     Every face records whether a person or a detector decided it, and every image has a state:
@@ -119,14 +119,14 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
     changed since is withheld.
 
     Args:
-        place: the review folder; None for the only one in the current folder.
+        review: the review folder; None for the only one in the current folder.
         out: the Parquet table to write; replaced if it is one of this review.
 
     Raises:
         DataError: if there is no such review, or its inputs have changed.
         UsageError: if ``out`` cannot be written there.
     """
-    path = folder.find_folder(None if place is None else Path(place))
+    path = folder.find_folder(None if review is None else Path(review))
     target = Path(out)
     header, inputs = load_header(path), folder.load_inputs(path)
     _check(target, path, header, inputs)
@@ -160,7 +160,7 @@ def export_review(place: str | Path | None, out: str | Path) -> Exported:
 
 @checked
 def redo_reviewed(
-    place: str | Path | None,
+    review: str | Path | None,
     source: str | Path,
     out: str | Path,
     session: Session | None = None,
@@ -173,7 +173,7 @@ def redo_reviewed(
     same bytes as before.
 
     Args:
-        place: the review folder of the outputs; None for the only one in the current folder.
+        review: the review folder of the outputs; None for the only one in the current folder.
         source: the dataset that the run was made from; only read.
         out: the new output folder.
         session: how to run.
@@ -183,7 +183,7 @@ def redo_reviewed(
         UsageError: if the review is not one of outputs.
         DataError: if SOURCE or the review cannot be used.
     """
-    path = folder.find_folder(None if place is None else Path(place))
+    path = folder.find_folder(None if review is None else Path(review))
     inputs = folder.load_inputs(path)
     if inputs.run is None:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 A SQLite file beside the journal holds the queue, who works on what, and the last decision of
 every image. It is made anew from the dataset, the boxes and the journal at every start, and
-is never the only place of anything.
+is never the only copy of anything.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Item:
     """One image of the queue.
 
     Args:
-        number: its place in the queue, from 1; 0 before it is there.
+        number: its position in the queue, from 1; 0 before it is there.
         record: which image of the dataset.
         faces: the proposed faces, in stored pixels.
         examined: whether a detector or a file of faces states that these are its faces.

@@ -317,13 +317,13 @@ def _replay(review: LiveReview, path: Path, notify: Callable[[str], None]) -> No
 
 
 def _describe(options: ReviewOptions, inputs: Inputs, header: Mapping[str, Any]) -> Setting:
-    place = (inputs.run or inputs.source or "").rstrip("/")
+    uri = (inputs.run or inputs.source or "").rstrip("/")
     margin = _MARGIN
     if inputs.run is not None:
         margin = store.load_run(Path(inputs.run) / MANIFEST)["obfuscator"]["margin"]
     return Setting(
         review=str(header["review"]),
-        dataset=escape_unprintable(place.rpartition("/")[2] or place),
+        dataset=escape_unprintable(uri.rpartition("/")[2] or uri),
         reviewer=options.reviewer or _name_user(),
         task=_name_task(options),
         margin=margin,

@@ -317,7 +317,7 @@ def _measure_reviewers(
 def order_sample(plan: Plan) -> list[str]:
     """Ids in the order in which they are shown.
 
-    Each stratum in its own order, all strata at an even pace, and checks in random places, so
+    Each stratum in its own order, all strata at an even pace, and checks at random positions, so
     that a check cannot be distinguished from an image of the sample.
     """
     keyed = [
@@ -327,8 +327,8 @@ def order_sample(plan: Plan) -> list[str]:
     ]
     seed = plan.target.seed
     for name, _ in plan.checks:
-        place = int.from_bytes(hash_of(seed, f"place of {name}")[:6]) / 2**48
-        keyed.append((place, len(plan.strata), name))
+        position = int.from_bytes(hash_of(seed, f"place of {name}")[:6]) / 2**48
+        keyed.append((position, len(plan.strata), name))
     return [name for _, _, name in sorted(keyed)]
 
 

@@ -27,7 +27,7 @@ from curate.storage.atomic import save_text
 
 @checked
 def report_review(
-    place: str | Path | None,
+    review: str | Path | None,
     out: str | Path | None = None,
     html: str | Path | None = None,
     attach: str | Path | None = None,
@@ -35,7 +35,7 @@ def report_review(
     """State what a review has found, and the bound of its sample.
 
     Args:
-        place: the review folder; None for the only one in the current folder.
+        review: the review folder; None for the only one in the current folder.
         out: where to write ``review.json``, or None.
         html: where to write a page, or None.
         attach: the OUT whose manifest gets the report, without reviewers' names, or None.
@@ -46,7 +46,7 @@ def report_review(
     Raises:
         DataError: if there is no such review, or its journal is damaged.
     """
-    path = folder.find_folder(None if place is None else Path(place))
+    path = folder.find_folder(None if review is None else Path(review))
     report = _summarize(path)
     if out is not None:
         store.save_json(report, Path(out))

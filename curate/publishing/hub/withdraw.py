@@ -156,7 +156,7 @@ def _not_editable(other: SidecarFile, why: str) -> DataError:
 
 
 def _replace_files(dataset: Dataset, edited: _Edited, work: Path) -> None:
-    """Put edited files in their places, after those of withdrawn images are gone.
+    """Put edited files into OUT, after those of withdrawn images are gone.
 
     Which files belong to an image may be stated in a file that is edited.
     """
