@@ -104,10 +104,10 @@ def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
             "impact evaluate in in --model onnx:large.onnx -o r.json",
             "impact evaluate in in --model torchscript:large.pt -o r.json",
         ],
-        "device": [command.format("/dev/zero") for command in INPUTS],
-        "pipe": [command.format("pipe.csv") for command in INPUTS],
-        "json": [command.format("pipe.json") for command in INPUTS[:4]],
-        "parquet": [command.format("pipe.parquet") for command in INPUTS[:4]],
+        "device": [command.format("/dev/zero") for command in INPUTS[::2]],
+        "pipe": [command.format("pipe.csv") for command in INPUTS[1::2]],
+        "json": [command.format("pipe.json") for command in INPUTS[:2]],
+        "parquet": [command.format("pipe.parquet") for command in INPUTS[:2]],
     }
     ends = run_all(tmp_path, commands)
     assert ends["large"].count(" GB, which is too large") == 4
