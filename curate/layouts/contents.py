@@ -158,8 +158,11 @@ def _find_in_archive(path: str, file: BinaryIO, is_whole: bool) -> Contained | N
         return Contained("an archive of archives", "unpack it and the archives in it")
     if held is Held.UNREADABLE or (held is Held.MORE and is_whole):
         return Contained("an archive", _UNPACK)
-    is_arrays = path.lower().endswith(".npz")
-    return Contained("NumPy arrays", _CONVERT) if is_arrays and _has_pictures(file) else None
+    if not path.lower().endswith(".npz"):
+        return None
+    # The directory of an archive with too many members is not loaded.
+    holds = held is Held.MORE or _has_pictures(file)
+    return Contained("NumPy arrays", _CONVERT) if holds else None
 
 
 def _find_in_table(path: str, file: BinaryIO, is_parquet: bool) -> Contained | None:

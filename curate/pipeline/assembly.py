@@ -21,7 +21,6 @@ from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
 from curate.manifest.signature import sign
-from curate.pipeline.inspection import count_image_names
 from curate.pipeline.output_images import has_output
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.tools import margin_of, open_obfuscator
@@ -57,7 +56,8 @@ def describe_run(
     tally = store.Tally()
     for entry in store.iter_entries(records):
         tally.add(entry)
-    count_image_names(manifest, content)
+        if entry.output_path is not None:
+            content.add_path(entry.output_path)
     return {
         "schema_version": VERSION,
         "tool": {"name": "curate-dataset", "version": libraries()["curate-dataset"]},

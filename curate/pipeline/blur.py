@@ -30,7 +30,7 @@ from curate.pipeline.given_faces import (
     save_face_index,
 )
 from curate.pipeline.hub_source import check_hub_origin, open_or_download
-from curate.pipeline.label_maps import search_label_maps
+from curate.pipeline.label_maps import SearchedMaps, search_label_maps
 from curate.pipeline.object_output import open_output
 from curate.pipeline.other_files import write_other_files
 from curate.pipeline.output import (
@@ -342,7 +342,7 @@ def _drop_withheld_rows(run: Run[Recipe], sidecars: Sidecars) -> Sidecars:
     if not next(withheld.names("withheld"), None):
         return sidecars
     source = without_rows(run.source, lambda name: withheld.get("withheld", name) is not None)
-    return rewrite_sidecars(run.workspace, source, run.recipe, search_label_maps(run).check)
+    return rewrite_sidecars(run.workspace, source, run.recipe, SearchedMaps().check)
 
 
 def _find_origin(run: Run[Recipe]) -> str | None:

@@ -15,7 +15,6 @@ from curate.layouts.encodings import as_utf8
 from curate.layouts.files import FileLayout
 from curate.layouts.rewriters import EXCESS, REWRITERS, NullTarget
 from curate.layouts.sidecars.budget import Budget, OverLimitError
-from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.table import check_table, is_path
 from curate.layouts.sidecars.text import rewrite_document, rewrite_info
 from curate.layouts.sidecars.values import Limits
@@ -46,13 +45,8 @@ def inspect_output(
     paths = (other.path for other in listed if other.carried and not other.included)
     yield from inspect_sidecars(source, paths, limits)
     yield from inspect_containers(source, limits)
-    count_image_names(manifest, limits.content)
-
-
-def count_image_names(manifest: Path, content: Content) -> None:
-    """Add what the paths of the written images contain to the content report."""
-    for path in iter_outputs(manifest):
-        content.add_path(path)
+    for output in iter_outputs(manifest):
+        limits.content.add_path(output)
 
 
 def _iter_ids(manifest: Path) -> Iterator[str]:

@@ -88,6 +88,25 @@ class Edits(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """Edits that only remove images.
+
+    Args:
+        is_removed: returns whether an image is removed, by its id.
+    """
+
+    is_removed: Callable[[str], bool]
+
+    def is_kept(self, record_id: str) -> bool:
+        """Return whether an image is kept."""
+        return not self.is_removed(record_id)
+
+    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
+        """Return no image, since none is generated."""
+        return ()
+
+
 class Outcome(StrEnum):
     """Outcome of editing a sidecar file."""
 

@@ -7,15 +7,14 @@ import io
 import json
 import posixpath
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.layouts.annotations import resolve
-from curate.layouts.editing.changes import EDITED, SAME, EditResult, GeneratedImage, rename
+from curate.layouts.editing.changes import EDITED, SAME, EditResult, Removals, rename
 from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.hf_folder.read import NAMES, HfFolder, Row, find_names, iter_batches, iter_rows
 from curate.layouts.tables.edit import move_row
@@ -124,25 +123,12 @@ class _RowFilter(HfEditor):
         return all(self._edits.is_kept(image) for image in images), []
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Edits that only remove images."""
-
-    is_dropped: Callable[[str], bool]
-
-    def is_kept(self, record_id: str) -> bool:
-        return not self.is_dropped(record_id)
-
-    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
-        return ()
-
-
 class _Filtered(HfFolder):
     """A dataset whose metadata has no rows of some images."""
 
     def __init__(self, source: HfFolder, is_dropped: Callable[[str], bool]) -> None:
         vars(self).update(vars(source))
-        self._filter = _RowFilter(source, _Kept(is_dropped))
+        self._filter = _RowFilter(source, Removals(is_dropped))
 
     def open_sidecar(self, file: SidecarFile) -> BinaryIO:
         """Open a sidecar file for reading; a metadata file without the rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from curate.core.entries import WITHDRAWN, ManifestEntry, Outcome
 from curate.core.errors import DataError, UsageError, WithheldError
 from curate.core.protocols import ContainerSource, SidecarFile, SidecarSource, Source
-from curate.layouts.editing import GeneratedImage, open_editor
 from curate.layouts.editing import Outcome as Edit
-from curate.layouts.editing.changes import REMOVED
+from curate.layouts.editing import open_editor
+from curate.layouts.editing.changes import REMOVED, Removals
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.edit import rebuild_without
 from curate.layouts.tables.layout import TableLayout
@@ -29,25 +29,6 @@ from curate.storage.atomic import open_atomic, save_text, sync_file, sync_folder
 REASON = f"{WITHDRAWN}: on request"
 _WORK = ".withdraw"
 _MENTIONS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Without:
-    """Edits that remove images.
-
-    Args:
-        removed: their ids.
-    """
-
-    removed: frozenset[str]
-
-    def is_kept(self, record_id: str) -> bool:
-        """Whether an image is kept."""
-        return record_id not in self.removed
-
-    def generated_from(self, record_id: str) -> Sequence[GeneratedImage]:
-        """No image is generated."""
-        return ()
 
 
 @dataclass(slots=True)
@@ -124,7 +105,7 @@ def _edit_sidecars(dataset: Dataset, wanted: frozenset[str], work: Path) -> _Edi
     if not known or not isinstance(source, SidecarSource):
         return edited
     limits = Limits((), dataset.facts["recipe"].get("include", ()))
-    editor = open_editor(source, _Without(wanted), limits.includes)
+    editor = open_editor(source, Removals(wanted.__contains__), limits.includes)
     for other in source.sidecars():
         if other.uri not in known:
             continue
@@ -279,9 +260,9 @@ def _rewrite_run(manifest: Path) -> None:
 
 def _count_others(manifest: Path) -> dict[str, int]:
     """Counts of ``others.jsonl`` that change if a file is dropped."""
-    others = list(iter_others(manifest))
-    return {
-        "carried": sum(other.carried for other in others),
-        "left_out": sum(not other.is_there for other in others),
-        "included": sum(other.included for other in others),
-    }
+    counts = dict.fromkeys(("carried", "left_out", "included"), 0)
+    for other in iter_others(manifest):
+        counts["carried"] += other.carried
+        counts["left_out"] += not other.is_there
+        counts["included"] += other.included
+    return counts
