@@ -28,13 +28,8 @@ from curate.cli.options import (
     read_sharing,
     share_options,
 )
-from curate.cli.output import (
-    check_outputs,
-    echo_json,
-    print_shards,
-    print_summary,
-    write_report,
-)
+from curate.cli.output import check_outputs, write_report
+from curate.cli.printing import echo_json, print_shards, print_summary
 from curate.cli.recipe import DROP_KEYS, INCLUDE
 from curate.core.errors import UsageError
 

@@ -25,7 +25,8 @@ from curate.cli.options import (
     run_options,
     share_options,
 )
-from curate.cli.output import check_outputs, echo_json, print_shards, print_summary
+from curate.cli.output import check_outputs
+from curate.cli.printing import echo_json, print_shards, print_summary
 from curate.cli.recipe import build_recipe, detection_options, obfuscation_options
 from curate.core.errors import UsageError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from curate.cli.options import EVIDENCE, FORM, OUT, TEMPLATE
-from curate.cli.output import print_summary
+from curate.cli.printing import print_summary
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 

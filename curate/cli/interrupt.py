@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from curate.cli.output import echo
+from curate.cli.printing import echo
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import click
 
 import curate
 from curate.cli.group import CommandGroup, Formatter
-from curate.cli.output import print_summary
+from curate.cli.printing import print_summary
 from curate.core.errors import CurateError, ProblemsError, suggest
 from curate.core.records import escape_unprintable
 from curate.storage.errors import find_wrong_encoding, name_target

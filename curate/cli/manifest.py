@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from curate.cli.options import JSON, PATH, SIGN
-from curate.cli.output import echo, echo_json, print_summary
+from curate.cli.printing import echo, echo_json, print_summary
 from curate.core.errors import ManifestError
 
 

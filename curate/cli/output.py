@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json as json_module
-import shutil
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from curate.cli.options import HTML, JSON, OUTPUT, QUIET, add_options
+from curate.cli.printing import echo_text, print_summary
 from curate.core.documents import parse_json
 from curate.core.errors import CurateError, UsageError
-from curate.core.records import escape_unprintable
 from curate.layouts.access.address import is_address
-from curate.report.text import name_source, typeset, wrap
+from curate.report.text import name_source
 from curate.storage.regular import open_regular, read_regular
 from curate.storage.target import check_output
 
 if TYPE_CHECKING:
-    from curate.pipeline.output import ShardsSummary
     from curate.report.document import Report
 
 
@@ -127,47 +120,6 @@ def write_report(
     names = (name_source(each) for each in inputs if each is not None)
     report.save(json=options[json], html=options["html"], source=", ".join(names))
     if options["as_json"]:
-        click.echo(_escape_json(report.to_json()), nl=False)
+        echo_text(report.to_json())
     if not options["quiet"]:
         print_summary(report.to_text())
-
-
-def print_shards(ctx: click.Context, part: ShardsSummary, options: Mapping[str, Any]) -> NoReturn:
-    """Print what a process with ``--shards`` has done, and exit with the command's code."""
-    if options["as_json"]:
-        echo_json({"version": 1, **asdict(part)})
-    elif not options["quiet"]:
-        print_summary(part.to_text())
-    ctx.exit(3 if part.is_incomplete else 0)
-
-
-def echo(*lines: str, err: bool = False) -> None:
-    """Print lines; names in them can neither move the cursor nor start another line."""
-    click.echo("\n".join(map(escape_unprintable, lines)), err=err)
-
-
-def echo_json(value: Any) -> None:
-    """Print a value as JSON in ASCII."""
-    click.echo(json_module.dumps(value, indent=2))
-
-
-def _escape_json(text: str) -> str:
-    """Return JSON with escapes for characters that could move the cursor; it has the same value."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else json_module.dumps(letter)[1:-1]
-        for letter in text
-    )
-
-
-def print_summary(text: str, err: bool = True) -> None:
-    """Print a text: nothing in it moves the cursor, and its lines fit the terminal.
-
-    Args:
-        text: lines.
-        err: whether it goes to stderr rather than stdout.
-    """
-    stream = sys.stderr if err else sys.stdout
-    text = "\n".join(escape_unprintable(line) for line in typeset(text).split("\n"))
-    if stream is not None and stream.isatty():
-        text = wrap(text, shutil.get_terminal_size().columns)
-    click.echo(text, err=err)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curate.cli.options import EVIDENCE, FORM, JSON, OUT, PATH, QUIET, SOURCE, TEMPLATE, WORKERS
-from curate.cli.output import echo, echo_json, print_summary
+from curate.cli.printing import echo, echo_json, print_summary
 from curate.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:

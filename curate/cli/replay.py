@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from curate.cli.options import FOLLOW, JSON, OUT, PATH, QUIET, SOURCE, WORKERS
-from curate.cli.output import echo, echo_json, print_summary
+from curate.cli.printing import echo, echo_json, print_summary
 from curate.core.records import escape_unprintable
 
 _SHOWN = 50

@@ -11,7 +11,8 @@ import click
 
 from curate.cli.group import DefaultGroup
 from curate.cli.options import GROUPS, HTML, JSON, LAYOUT, PATH, SOURCE, WORKERS
-from curate.cli.output import check_outputs, echo_json, print_summary
+from curate.cli.output import check_outputs
+from curate.cli.printing import echo_json, print_summary
 from curate.core.errors import UsageError
 from curate.review.priority import ORDERS
 from curate.review.sampling import STRATA

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli.options import ENGINE, FOLLOW, JSON, PATH, QUIET, SOURCE, WORKERS
-from curate.cli.output import echo, print_summary
+from curate.cli.printing import echo, print_summary
 from curate.core.records import escape_unprintable
 
 if TYPE_CHECKING:

@@ -118,7 +118,10 @@ def test_a_group_without_a_command_prints_its_help(arguments: list[str]) -> None
     assert "Commands:" in done.stderr
 
 
-HEAVY = ("torch", "cv2", "datasets", "scipy", "pyarrow", "pandas", "PIL", "jinja2", "tqdm")
+HEAVY = (
+    *("torch", "cv2", "datasets", "scipy", "pyarrow", "pandas", "PIL", "jinja2", "tqdm"),
+    "http.client",
+)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,20 @@ def test_importing_and_help_load_no_heavy_library(code: str) -> None:
     ask = f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["blurr"]])
+def test_the_list_of_commands_is_printed_without_numpy_and_layouts(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom curate.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "names = ('numpy', 'curate.layouts', 'curate.detectors', 'http.client')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 LINKED = [

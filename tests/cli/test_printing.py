@@ -13,7 +13,8 @@ import pytest
 import curate
 from curate import Recipe
 from curate.cli.main import main
-from curate.cli.output import echo, echo_json, print_summary, write_report
+from curate.cli.output import write_report
+from curate.cli.printing import echo, echo_json, print_summary
 from curate.core.records import join_lines
 from curate.manifest.checksums import Coverage, WrittenChecksums
 from curate.manifest.signature import Signature
@@ -35,7 +36,7 @@ def test_all_commands_print_through_one_module() -> None:
     folder = Path(curate.__file__).parent / "cli"
     direct = re.compile(r"click\.s?echo\(|(?<![\w.])print\(|std(?:out|err)\.write")
     found = {path.name for path in folder.rglob("*.py") if direct.search(path.read_text())}
-    assert found == {"main.py", "output.py"}
+    assert found == {"main.py", "printing.py"}
 
 
 def test_lines_stay_lines(capsys: pytest.CaptureFixture[str]) -> None:

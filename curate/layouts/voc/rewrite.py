@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import shorten
@@ -157,6 +156,8 @@ def _without(content: list[_Element | str], dropped: set[int]) -> list[_Element 
 
 
 def _format(element: _Element) -> str:
+    from xml.sax.saxutils import escape, quoteattr  # imports an HTTP client
+
     attributes = "".join(f" {key}={quoteattr(value)}" for key, value in element.attributes.items())
     inner = element.elements()
     parts = []
