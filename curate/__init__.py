@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from curate.balance.audit.run import AuditOptions as AuditOptions
     from curate.balance.audit.run import audit as audit
     from curate.balance.audit.run import merge_audits as merge_audits
-    from curate.balance.correct.options import BalanceInputs as BalanceInputs
     from curate.balance.correct.options import BalanceOptions as BalanceOptions
     from curate.balance.correct.run import rebalance as rebalance
     from curate.balance.correct.run import rebalance_shards as rebalance_shards
+    from curate.balance.correct.source import BalanceInputs as BalanceInputs
     from curate.balance.labels.run import audit_labels as audit_labels
     from curate.balance.splits import SplitOptions as SplitOptions
     from curate.balance.splits import suggest_splits as suggest_splits
@@ -106,7 +106,7 @@ __version__ = "0.1.0"
 # A public name is a line here and one in TYPE_CHECKING above.
 _TARGETS = {
     "AuditOptions": "curate.balance.audit.run:AuditOptions",
-    "BalanceInputs": "curate.balance.correct.options:BalanceInputs",
+    "BalanceInputs": "curate.balance.correct.source:BalanceInputs",
     "BalanceOptions": "curate.balance.correct.options:BalanceOptions",
     "Box": "curate.core.geometry:Box",
     "CardOptions": "curate.publishing.card.run:CardOptions",

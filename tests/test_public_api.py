@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import curate
 from curate.cli.group import DefaultGroup
-from curate.core.errors import UsageError
+from curate.core.errors import DataError, UsageError
 from curate.pipeline.session import configure
 from tests.conftest import ROOT
 
@@ -155,7 +155,6 @@ def test_every_command_names_its_function_and_no_function_is_without_a_command()
     "call",
     [
         lambda table: curate.audit(None, by="gender", groups=table, quiet=True),
-        lambda table: curate.audit(table, by="gender", quiet=True),
         lambda table: curate.BalanceInputs(groups=table),
         lambda table: curate.EvaluateOptions(groups=table),
         lambda table: curate.EvaluationOptions(groups=table),
@@ -165,7 +164,16 @@ def test_every_command_names_its_function_and_no_function_is_without_a_command()
         lambda table: curate.TrainOptions(groups=table),
     ],
 )
-def test_a_table_in_memory_is_refused_with_the_remedy(call: Callable[[Any], Any]) -> None:
+def test_a_table_in_memory_is_taken_for_groups(call: Callable[[Any], Any]) -> None:
     table = pandas.DataFrame({"id": ["a.jpg"], "gender": ["f"]})
+    call(table)
+    with pytest.raises(UsageError, match="groups is a dict, not a path or a table; give the path"):
+        call({"id": ["a.jpg"]})
+    with pytest.raises(DataError, match="groups cannot be read as a table"):
+        call(table.assign(gender=[object()]))
+
+
+def test_a_table_in_memory_is_no_source() -> None:
+    table: Any = pandas.DataFrame({"id": ["a.jpg"], "gender": ["f"]})
     with pytest.raises(UsageError, match=r"is a DataFrame, not a path; write it .*\.to_csv\("):
-        call(table)
+        curate.audit(table, by="gender", quiet=True)

@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.core.errors import DataError
 from curate.core.records import escape_unprintable
 from curate.layouts.groups import describe_duplicate, strip_suffix
+from curate.layouts.memory_table import Table
 from curate.storage.index import open_index
 
 Row = Mapping[str, Any]
@@ -82,13 +82,13 @@ class Annotations:
             "CREATE TABLE claims (given TEXT, record TEXT, PRIMARY KEY (given, record));"
         )
 
-    def add_lines(self, rows: Iterable[tuple[str, Row]], once: bool, table: Path) -> int:
+    def add_lines(self, rows: Iterable[tuple[str, Row]], once: bool, table: Table) -> int:
         """Add the rows of a table; returns the number of distinct ids.
 
         Args:
             rows: ids with values.
             once: ids must be unique.
-            table: the file, for messages.
+            table: the table, for messages.
 
         Raises:
             DataError: if one is duplicated.

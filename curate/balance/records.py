@@ -15,7 +15,15 @@ from curate.core.protocols import AliasedSource, AnnotatedSource, Source
 from curate.core.records import escape_unprintable, printable
 from curate.layouts import explain_no_images
 from curate.layouts.faces.truth import format_value
-from curate.layouts.groups import find_id_column, holds_annotations, id_of, iter_table, list_names
+from curate.layouts.groups import (
+    find_id_column,
+    holds_annotations,
+    id_of,
+    iter_table,
+    list_names,
+    load_columns,
+)
+from curate.layouts.memory_table import Table
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 from curate.pipeline.progress import counted
@@ -50,7 +58,7 @@ class Input:
     """
 
     source: Source | None
-    table: Path | None
+    table: Table | None
     manifest: Path | None
     id_column: str | None
     columns: tuple[str, ...]
@@ -112,9 +120,9 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
         seen.add(row)
         lines = number
         yield f"{table}, record {number}", (row,)
-    seen.check(table)
     if not lines:
         raise DataError(f"{table} has no records")
+    seen.check(table)
     facts["lines"] = lines
     facts["records"] = facts.get("ids", lines)
 
@@ -153,7 +161,7 @@ def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) 
         yield joined.name, merge_rows(joined, of_people)
 
 
-def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen) -> set[str]:
+def _add_table(given: Input, table: Table, annotations: Annotations, seen: _Seen) -> set[str]:
     """Add a table; returns which of the requested columns it has."""
     column = str(find_id_column(table, given.id_column, required=True))
     alone = given.source is None and given.manifest is None
@@ -167,7 +175,10 @@ def _add_table(given: Input, table: Path, annotations: Annotations, seen: _Seen)
             found.update(values)
             yield id_of(row, column, table, number), values
 
-    annotations.add_lines(lines(), not (given.per_person or holds_annotations(table)), table)
+    if not annotations.add_lines(
+        lines(), not (given.per_person or holds_annotations(table)), table
+    ):
+        raise DataError(f"{table} has no records")
     return found
 
 
@@ -259,7 +270,7 @@ def _by_id(out: Path) -> Callable[[str], Mapping[str, Any] | None]:
     return find
 
 
-def _table(given: Input) -> Path:
+def _table(given: Input) -> Table:
     if given.table is None:
         raise UsageError("no input; give SOURCE, --groups or --manifest")
     return given.table
@@ -277,9 +288,11 @@ class _Seen:
             self._absent -= row.keys()
             self._others |= dict.fromkeys(row)
 
-    def check(self, table: Path | None, is_joined: bool = False) -> None:
+    def check(self, table: Table | None, is_joined: bool = False) -> None:
         if self._absent:
             name = sorted(self._absent)[0]
+            if table is not None and not holds_annotations(table):
+                self._others |= dict.fromkeys(load_columns(table))  # Parquet: some were read
             where = f"{table} has" if table else "there is"
             have = f"; there is: {list_names(self._others)}" if self._others else ""
             hint = suggest(name, self._others)
@@ -318,7 +331,7 @@ def merge_rows(joined: Joined, of_people: Collection[str]) -> list[Row]:
     return [{**base, **row} for row in joined.rows]
 
 
-def check_fit(match: Match, table: Path) -> None:
+def check_fit(match: Match, table: Table) -> None:
     """Refuse a table that matches no record.
 
     Raises:

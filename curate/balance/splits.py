@@ -18,6 +18,7 @@ from curate.core.errors import DataError, UsageError
 from curate.core.records import printable, set_names, set_paths
 from curate.layouts import open_source
 from curate.layouts.groups import load_groups, match_groups
+from curate.layouts.memory_table import TableLike, as_table, set_tables
 from curate.manifest.files import DATA, MANIFEST
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
@@ -41,7 +42,7 @@ class SplitOptions:
     Args:
         fractions: share of the images by split, above 0, 1 in all.
         duplicates: JSON of ``curate duplicates``, whose groups stay together; None for none.
-        groups: a table of group labels by id, or None.
+        groups: a table of group labels by id, a file or in memory such as a DataFrame, or None.
         by: its columns: every combination of them is split by the fractions.
         layout: SOURCE's layout, or ``auto``.
         seed: of the order in which images are assigned.
@@ -52,14 +53,15 @@ class SplitOptions:
 
     fractions: Mapping[str, float] = field(default_factory=lambda: {"train": 0.8, "test": 0.2})
     duplicates: Path | None = None
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: tuple[str, ...] = ()
     layout: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         set_names(self, "by")
-        set_paths(self, "groups")
+        set_paths(self, "duplicates")
+        set_tables(self, "groups")
         if len(self.fractions) < 2 or any(not 0 < each < 1 for each in self.fractions.values()):
             raise UsageError("--fractions names two or more splits, as in train=0.8,test=0.2")
         if abs(sum(self.fractions.values()) - 1) > 1e-6:
@@ -128,9 +130,8 @@ def suggest_splits(
     units = _load_units(options.duplicates)
     opened = open_source(str(folder), options.layout)
     ids = (record.id for record in opened.records())
-    labels = (
-        match_groups(load_groups(options.groups), ids, options.groups) if options.groups else {}
-    )
+    groups = as_table(options.groups)
+    labels = {} if groups is None else match_groups(load_groups(groups), ids, groups)
     with open_index(None, _SCHEMA, what="list of images") as table:
         for record in opened.records():
             unit = units.get(record.id, record.id)

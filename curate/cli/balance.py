@@ -34,7 +34,8 @@ from curate.cli.recipe import DROP_KEYS, INCLUDE
 from curate.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from curate.balance.correct.options import BalanceInputs, BalanceOptions
+    from curate.balance.correct.options import BalanceOptions
+    from curate.balance.correct.source import BalanceInputs
 
 _STRATEGIES = ("reweigh", "subset", "oversample", "augment", "augment-positive", "labels", "split")
 
@@ -300,7 +301,8 @@ def _parse_fractions(text: str) -> dict[str, float]:
 
 def read_options(options: Mapping[str, Any]) -> tuple[BalanceOptions, BalanceInputs]:
     """Convert command-line options; raises `UsageError` if they contradict each other."""
-    from curate.balance.correct.options import AUGMENTING, BalanceInputs, BalanceOptions
+    from curate.balance.correct.options import AUGMENTING, BalanceOptions
+    from curate.balance.correct.source import BalanceInputs
     from curate.balance.correct.transforms import PRESETS
     from curate.balance.groups import parse_bins
     from curate.layouts.sidecars.content import parse_drop_keys

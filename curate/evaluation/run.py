@@ -33,6 +33,7 @@ from curate.layouts import explain_no_images, open_source
 from curate.layouts.faces import table
 from curate.layouts.faces.truth import load_truth
 from curate.layouts.groups import load_groups, match_groups
+from curate.layouts.memory_table import Table, TableLike, as_table, describe_table, set_tables
 from curate.manifest.faces import load_faces_info
 from curate.manifest.store import digest_file, digest_folder
 from curate.pipeline.detect import detect
@@ -49,7 +50,8 @@ class EvaluationOptions:
     """Options of an evaluation.
 
     Args:
-        groups: a table of further attributes of images, or None.
+        groups: a table of further attributes of images, a file or in memory such as a
+            DataFrame, or None.
         by: attributes to group faces by, or several crossed, as in ``gender,age``; by default
             all with 2 to 12 values.
         detections: a file of detections, or None to run the recipe's detector.
@@ -58,7 +60,7 @@ class EvaluationOptions:
         show_misses: whether the HTML page shows crops of missed faces.
     """
 
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: tuple[str, ...] = ()
     detections: Path | None = None
     sweep: bool = False
@@ -66,7 +68,8 @@ class EvaluationOptions:
     show_misses: bool = False
 
     def __post_init__(self) -> None:
-        set_paths(self, "groups", "detections")
+        set_tables(self, "groups")
+        set_paths(self, "detections")
         set_names(self, "by")
 
 
@@ -139,8 +142,9 @@ def _evaluate(request: _Request) -> Evaluation:
     }
     images = [truth[name] for name in known]
     counts["groups"] = None
-    if options.groups is not None:
-        images, counts["groups"] = _join_groups(images, options.groups)
+    groups = as_table(options.groups)
+    if groups is not None:
+        images, counts["groups"] = _join_groups(images, groups)
     # Options are checked before the detector runs, which can take hours.
     labeled = [match_image(image, (), rules) for image in images]
     choose_attributes(tabulate(labeled, rules), options.by)
@@ -192,18 +196,18 @@ def _find_labeled(
 
 
 def _join_groups(
-    images: Sequence[TruthImage], file: Path
+    images: Sequence[TruthImage], table: Table
 ) -> tuple[list[TruthImage], dict[str, int]]:
     """Add a table's columns as attributes to every face; returns how many ids matched, too."""
-    groups, joined = load_groups(file), []
+    groups, joined = load_groups(table), []
     ids = (image.id for image in images)
-    matching = match_groups(groups, ids, file, "a labeled image")
+    matching = match_groups(groups, ids, table, "a labeled image")
     for image in images:
         values = matching.get(image.id, {})
         clash = {name for face in image.faces for name in face.attributes} & set(values)
         if clash:
             raise UsageError(
-                f"{file} and the labels both have {sorted(clash)[0]!r}; rename the column"
+                f"{table} and the labels both have {sorted(clash)[0]!r}; rename the column"
             )
         faces = (replace(face, attributes={**face.attributes, **values}) for face in image.faces)
         joined.append(replace(image, faces=tuple(faces)))
@@ -276,7 +280,7 @@ def _describe(
     return {
         "tool": describe_tool(),
         "truth_sha256": _digest(request.labels),
-        "groups_sha256": _digest(request.options.groups),
+        **describe_table(request.options.groups),
         "detections_sha256": _digest(request.options.detections),
         "recipe": origin.get("recipe"),
         "detectors": origin.get("detectors", []),

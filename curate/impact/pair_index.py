@@ -16,6 +16,7 @@ from curate.core.errors import DataError
 from curate.impact.experiment import Faces, Ints
 from curate.impact.pairs import describe_mismatch, open_manifest
 from curate.layouts.groups import find_form
+from curate.layouts.memory_table import Table
 from curate.manifest import store
 from curate.storage.index import open_index
 
@@ -159,7 +160,7 @@ class PairIndex:
         query = "SELECT id FROM pairs WHERE position = ?"
         return str(self._database.execute(query, (position,)).fetchone()[0])
 
-    def match(self, names: Iterable[str], table: Path) -> None:
+    def match(self, names: Iterable[str], table: Table) -> None:
         """Match the ids of a table with images, for `find`; as `match_groups` does.
 
         Args:

@@ -14,6 +14,7 @@ from curate.impact.experiment import Bools, Floats
 from curate.impact.pair_index import PairIndex
 from curate.layouts.faces.truth import format_value
 from curate.layouts.groups import find_id_column, id_of, iter_rows, list_names, load_columns
+from curate.layouts.memory_table import Table, TableLike, as_table
 from curate.storage.index import NameIndex
 
 MAX_GROUPS = 12
@@ -86,17 +87,18 @@ def _parse_weight(value: Any, name: str, path: Path) -> float:
     return weight
 
 
-def check_groups(path: Path | None, by: Sequence[str]) -> tuple[str, ...]:
+def check_groups(given: TableLike | None, by: Sequence[str]) -> tuple[str, ...]:
     """Check the options about groups and return the attributes, before any work.
 
     Args:
-        path: the table; None if there is none.
+        given: the table; None if there is none.
         by: requested attributes; several joined by commas for their intersection.
 
     Raises:
         UsageError: if attributes are requested without a table, or it lacks one.
         DataError: if the table cannot be read.
     """
+    path = as_table(given)
     if path is None:
         if by:
             raise UsageError("--by needs the table of groups; name it with --groups")
@@ -116,13 +118,13 @@ def split_attribute(name: str) -> list[str]:
 
 
 def load_groups(
-    path: Path, by: Sequence[str], index: PairIndex, rows: Bools | None = None
+    given: TableLike | None, by: Sequence[str], index: PairIndex, rows: Bools | None = None
 ) -> Groups:
     """Read the groups of images by attribute.
 
     Args:
-        path: a table with a column of ids, see `ID_COLUMNS`; ids match images as in
-            `match_groups`.
+        given: a table with a column of ids, see `ID_COLUMNS`; ids match images as in
+            `match_groups`. None for no groups.
         by: attributes, or intersections of several joined by commas; empty for every column
             with 2 to `MAX_GROUPS` values.
         index: the images.
@@ -132,6 +134,9 @@ def load_groups(
         DataError: if the table lists none of the images, or an id is duplicated.
         UsageError: if it lacks an attribute.
     """
+    path = as_table(given)
+    if path is None:
+        return {}
     names = check_groups(path, by)
     columns = list(dict.fromkeys(part for name in names for part in split_attribute(name)))
     size = sum(1 for _ in index.iter_ids()) if rows is None else len(rows)
@@ -172,7 +177,7 @@ def _has_few(values: Sequence[str | None]) -> bool:
     return 2 <= len({value for value in values if value is not None}) <= MAX_GROUPS
 
 
-def _find_id(path: Path) -> str:
+def _find_id(path: Table) -> str:
     """Return the column of ids.
 
     Raises:
@@ -185,7 +190,7 @@ def _find_id(path: Path) -> str:
     return column
 
 
-def _match(path: Path, column: str, index: PairIndex) -> None:
+def _match(path: Table, column: str, index: PairIndex) -> None:
     rows = enumerate(iter_rows(path, (column,)), start=1)
     index.match((id_of(row, column, path, number) for number, row in rows), path)
 

@@ -1,4 +1,4 @@
-"""Tables of sensitive features: CSV, TSV, JSON Lines, Parquet and COCO JSON, by image id."""
+"""Tables of sensitive features by image id: CSV, TSV, JSON Lines, Parquet, COCO JSON, in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
 from curate.core.errors import DataError, UsageError, describe_malformed, suggest
 from curate.layouts.access.folder import ARCHIVE_SUFFIXES
@@ -15,6 +15,7 @@ from curate.layouts.coco import groups as coco_groups
 from curate.layouts.encodings import marked_encoding
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
+from curate.layouts.memory_table import MemoryTable, Table
 from curate.storage.regular import open_regular, open_text
 
 Groups = Mapping[str, str]
@@ -40,12 +41,12 @@ def describe_duplicate(name: str, per_person: bool = False) -> str:
     return f"the id {name!r} is duplicated; keep one row per image{persons}"
 
 
-def load_groups(path: Path) -> dict[str, Groups]:
+def load_groups(path: Table) -> dict[str, Groups]:
     """Load a table of sensitive features into memory, by image id.
 
     Args:
-        path: CSV, TSV, JSON Lines or Parquet file with a column of ids, see `ID_COLUMNS`;
-            every other column with plain values is a sensitive feature.
+        path: CSV, TSV, JSON Lines or Parquet file, or a table in memory, with a column of ids,
+            see `ID_COLUMNS`; every other column with plain values is a sensitive feature.
 
     Raises:
         DataError: if the table is invalid, or an id is duplicated.
@@ -65,7 +66,7 @@ def load_groups(path: Path) -> dict[str, Groups]:
 
 
 def match_groups(
-    groups: Mapping[str, Groups], ids: Iterable[str], table: Path, what: str = "an image"
+    groups: Mapping[str, Groups], ids: Iterable[str], table: Table, what: str = "an image"
 ) -> dict[str, Groups]:
     """Match a table with images, by record id.
 
@@ -120,7 +121,7 @@ def strip_suffix(path: str) -> str:
     return str(PurePosixPath(path).with_suffix("")) if PurePosixPath(path).name else path
 
 
-def load_columns(path: Path) -> tuple[str, ...]:
+def load_columns(path: Table) -> tuple[str, ...]:
     """Return the columns of a table without image columns; JSON Lines: of the first line.
 
     Raises:
@@ -132,6 +133,8 @@ def load_columns(path: Path) -> tuple[str, ...]:
     from curate.storage.parquet import load_schema
 
     try:
+        if isinstance(path, MemoryTable):
+            return tuple(load_schema(path.open()).names)
         with open_regular(path, follow_links=True) as file:
             if file.read(4) == b"PAR1":
                 return tuple(
@@ -164,16 +167,19 @@ def holds_images(path: Path) -> bool:
         return False
 
 
-def iter_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
+def iter_rows(path: Table, columns: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
     """Iterate over the rows of a table, with values as stored.
 
     Args:
-        path: CSV, TSV, JSON Lines or Parquet file.
-        columns: columns to read from a Parquet file; missing ones are skipped.
+        path: CSV, TSV, JSON Lines or Parquet file, or a table in memory.
+        columns: columns to read, unless from a text file; missing ones are skipped.
 
     Raises:
         DataError: if the table is invalid.
     """
+    if isinstance(path, MemoryTable):
+        yield from path.iter_rows(columns)
+        return
     ending = path.suffix.lower()
     try:
         with open_regular(path, follow_links=True) as file:
@@ -271,12 +277,12 @@ ID_COLUMNS = ("id", "file_name", "file", "filename", "path", "image", "image_id"
 _MAX_LISTED = 20
 
 
-def holds_annotations(table: Path) -> bool:
+def holds_annotations(table: Table) -> TypeGuard[Path]:
     """Return whether a table is COCO JSON, which has one row per annotation, not per image."""
-    return table.suffix.lower() == ".json"
+    return isinstance(table, Path) and table.suffix.lower() == ".json"
 
 
-def iter_table(table: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+def iter_table(table: Table, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """Iterate over the rows of a table, COCO JSON included; see `iter_rows`.
 
     Raises:
@@ -287,7 +293,7 @@ def iter_table(table: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any
     return iter_rows(table, columns)
 
 
-def find_id_column(table: Path, named: str | None, required: bool) -> str | None:
+def find_id_column(table: Table, named: str | None, required: bool) -> str | None:
     """Return the id column of a table.
 
     Raises:
@@ -310,7 +316,7 @@ def find_id_column(table: Path, named: str | None, required: bool) -> str | None
     return found
 
 
-def id_of(row: Mapping[str, Any], column: str, table: Path, number: int) -> str:
+def id_of(row: Mapping[str, Any], column: str, table: Table, number: int) -> str:
     """Return the id of a row.
 
     Raises:

@@ -317,11 +317,11 @@ def libraries() -> dict[str, str]:
     return found
 
 
-def check_paths(source: str | Path, out: str | Path) -> None:
+def check_paths(source: str | Path | None, out: str | Path) -> None:
     """Refuse paths with which a run would read its own output or write to SOURCE.
 
     Args:
-        source: a path, a URI or ``hf:NAME``.
+        source: a path, a URI or ``hf:NAME``; None if nothing is read from files.
         out: the output folder.
 
     Raises:
@@ -329,7 +329,7 @@ def check_paths(source: str | Path, out: str | Path) -> None:
     """
     check_local(out, "OUT")
     b = Path(out).resolve()
-    if not is_address(str(source)) and not is_hub_uri(str(source)):
+    if source is not None and not is_address(str(source)) and not is_hub_uri(str(source)):
         _check_apart(Path(source).resolve(), b)
     above = next(path for path in (b, *b.parents) if path.exists())
     if not above.is_dir():

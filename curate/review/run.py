@@ -21,6 +21,7 @@ from curate.core.records import ImageRecord, escape_unprintable, set_paths
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.groups import load_groups, match_groups
+from curate.layouts.memory_table import TableLike, as_table, set_tables
 from curate.manifest import store
 from curate.manifest.files import MANIFEST
 from curate.pipeline.progress import show_steps
@@ -50,7 +51,7 @@ class ReviewOptions:
         reviewer: the reviewer's name; None for the user's.
         blind: whether every reviewer decides every image without seeing the others' boxes.
         queueing: which images come, and in which order.
-        groups: a table of group labels by id, or None.
+        groups: a table of group labels by id, a file or in memory such as a DataFrame, or None.
         by: the column of it that divides a sample, or None for the first.
         sample: what a sample is to show; None to correct boxes.
         port: of the server; None for the last one's, or any that is free.
@@ -63,13 +64,14 @@ class ReviewOptions:
     reviewer: str | None = None
     blind: bool = False
     queueing: Queueing = field(default_factory=Queueing)
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: str | None = None
     sample: Target | None = None
     port: int | None = None
 
     def __post_init__(self) -> None:
-        set_paths(self, "groups")
+        set_paths(self, "faces", "run", "folder")
+        set_tables(self, "groups")
         if self.faces is not None and self.run is not None:
             raise UsageError("--faces and --run exclude each other; a run has its own boxes")
         if self.port is not None and not 0 <= self.port < 65536:
@@ -221,8 +223,8 @@ def opened(
         with show_steps(quiet=False) as show:
             listed = collect.show_counts(list_items, show)
             ids = (item.record.id for item in listed())
-            table = options.groups
-            groups = match_groups(load_groups(table), ids, table) if table else {}
+            table = as_table(options.groups)
+            groups = {} if table is None else match_groups(load_groups(table), ids, table)
             plan = _find_plan(path, options, listed, groups)
             journal = stack.enter_context(Journal(path, header))
             folder.save_inputs(path, inputs)

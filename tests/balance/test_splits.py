@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -77,6 +79,10 @@ def test_groups_of_a_table_are_in_every_part(dataset: Path, tmp_path: Path) -> N
     )
     assert all(count >= 2 for count in done.strata["dark"].values())
     assert sum(done.strata["unknown"].values()) == 20
+    in_memory = replace(options, groups=pd.read_csv(tmp_path / "groups.csv"))
+    again = suggest_splits(dataset, tmp_path / "again.csv", in_memory)
+    assert again.strata == done.strata
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "s.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

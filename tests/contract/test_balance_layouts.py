@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.run import rebalance
-from curate.balance.correct.source import is_held_out
+from curate.balance.correct.source import BalanceInputs, is_held_out
 from curate.core.records import printable
 from curate.layouts import open_source
 from curate.manifest import corrections

@@ -17,10 +17,10 @@ import pytest
 
 import curate
 from curate import Recipe, Session
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.report import Correction
 from curate.balance.correct.run import rebalance
-from curate.balance.correct.source import is_held_out
+from curate.balance.correct.source import BalanceInputs, is_held_out
 from curate.core.protocols import iter_containers
 from curate.core.records import printable
 from curate.layouts import open_source

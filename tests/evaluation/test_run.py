@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from curate.core.errors import DataError, UsageError
 from curate.evaluation.report import Evaluation
 from curate.evaluation.run import evaluate, picture_misses
+from tests.layouts.in_memory import pop_origin
 from tests.report import checks
 from tests.report.checks import check_page
 
@@ -111,6 +113,10 @@ def test_a_table_of_groups_joins_the_labels(
     assert report["by"]["place"]["unlabeled"] == 4
     only = evaluate(source, truth, groups=str(table), detections=detections, by="place")
     assert set(only.to_dict()["by"]) == {"place"}
+    frame = pd.read_csv(table)
+    again = check_schema(evaluate(source, truth, groups=frame, detections=detections))
+    assert (pop_origin(report)[1], pop_origin(again)[1]) == (False, True)
+    assert again == report
 
 
 def test_labels_for_an_image_of_another_size_are_excluded(

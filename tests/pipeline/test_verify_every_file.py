@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import curate
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
+from curate.balance.correct.source import BalanceInputs
 from curate.core.errors import CurateError
 from curate.core.records import printable
 from curate.engine.local import Finished

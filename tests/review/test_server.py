@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -102,7 +103,7 @@ def test_groups_that_the_detector_serves_worse_come_first(
         more = [{**ADDED, "xyxy": [x, 10, x + 9, 30]} for x in (10, 40, 70)]
         assert served.decide(number, more if number == 2 else [])[0] == 200
     served.stop()  # type: ignore[attr-defined]
-    again = serve(groups=tmp_path / "groups.csv")
+    again = serve(groups=pd.read_csv(tmp_path / "groups.csv"))
     order = [again.view(number)["name"] for number in range(1, 7)]
     assert set(order[:3]) == {"1.png", "3.png", "5.png"}
 

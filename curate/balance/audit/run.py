@@ -24,7 +24,7 @@ from curate.core.records import as_path, escape_unprintable, set_names
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
 from curate.layouts.groups import TABLES, holds_images
-from curate.manifest.store import digest_file
+from curate.layouts.memory_table import Table, TableLike, as_table, describe_table
 from curate.pipeline.progress import counted, show_steps
 from curate.pipeline.session import Step
 from curate.report.document import describe_tool
@@ -76,7 +76,7 @@ class _Request:
     """The arguments of `audit`, checked."""
 
     plan: Plan
-    groups: Path | None
+    groups: Table | None
     manifest: Path | None
     options: AuditOptions
 
@@ -85,7 +85,7 @@ class _Request:
 def audit(
     source: str | Path | None,
     by: str | Sequence[str | Columns],
-    groups: str | Path | None = None,
+    groups: TableLike | None = None,
     label: str | None = None,
     manifest: str | Path | None = None,
     options: AuditOptions | None = None,
@@ -103,7 +103,8 @@ def audit(
         source: the dataset (path or URI), or a table of groups, or None if ``groups`` or
             ``manifest`` is given.
         by: one attribute or several; crossed ones as ``"gender,age"`` or ``("gender", "age")``.
-        groups: table with an id column and the attributes, or COCO JSON.
+        groups: table with an id column and the attributes, in a file, COCO JSON included, or in
+            memory, such as a DataFrame.
         label: the column of labels, or None.
         manifest: the OUT of `curate.blur`, for outcomes by group.
         options: everything else.
@@ -115,7 +116,7 @@ def audit(
         SetupError: if an optional package is missing.
     """
     options = options or AuditOptions()
-    table = as_path(groups, "groups")
+    table = as_table(groups)
     as_path(source, "source")
     if source is not None and table is None and _is_table(str(source)):
         source, table = None, Path(str(source))
@@ -261,10 +262,9 @@ def _describe(
     """
     options = request.options
     is_public = options.min_cell is not None or options.epsilon is not None
-    digest = None if request.groups is None else digest_file(request.groups)
     return {
         "tool": describe_tool(),
-        "input": None if is_public else {"groups_sha256": digest, **facts},
+        "input": None if is_public else {**describe_table(request.groups), **facts},
         "sites": 1,
         "reading": {
             "per": reading.per,

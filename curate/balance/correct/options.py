@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, parse_groupings
 from curate.core.errors import UsageError
-from curate.core.records import set_names, set_paths
+from curate.core.records import set_names
 from curate.recipe import Recipe, format_json, shard_size_of
 
 STRATEGIES: Mapping[str, str] = {
@@ -192,33 +191,6 @@ class BalanceOptions:
         }
         plain["files"] = dict(self.files)
         return plain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceInputs:
-    """Input files of a correction; paths never appear in an output.
-
-    Args:
-        groups: a table of groups, or None.
-        id_column: its column of ids; None for the first of the usual names.
-        targets: tables of reference populations.
-        labels: JSON report of `curate audit labels`, or None.
-        augmentation: a preset's name or a file, or None.
-        layout: SOURCE's, or ``auto``.
-        visible_faces: write images although SOURCE was not obfuscated.
-    """
-
-    groups: str | Path | None = None
-    id_column: str | None = None
-    targets: Sequence[str | Path] = ()
-    labels: str | Path | None = None
-    augmentation: str | None = None
-    layout: str = "auto"
-    visible_faces: bool = False
-
-    def __post_init__(self) -> None:
-        set_names(self, "targets")
-        set_paths(self, "groups")
 
 
 def _require(valid: bool, message: str) -> None:

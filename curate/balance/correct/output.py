@@ -14,9 +14,9 @@ from typing import Any
 
 from curate.balance.correct.augmentation import make_augmentation
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.report import Findings, to_dict
-from curate.balance.correct.source import Origin
+from curate.balance.correct.source import BalanceInputs, Origin
 from curate.balance.correct.verify import OTHERS_FATES, digest_rows
 from curate.core.affine import Affine
 from curate.core.errors import DataError, ManifestError, describe_malformed

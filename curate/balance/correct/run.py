@@ -16,11 +16,18 @@ from curate.balance.correct import output
 from curate.balance.correct.augmentation import make_augmentation
 from curate.balance.correct.decisions import open_decisions
 from curate.balance.correct.goal import TargetSpec
-from curate.balance.correct.options import AUGMENTING, BalanceInputs, BalanceOptions
+from curate.balance.correct.options import AUGMENTING, BalanceOptions
 from curate.balance.correct.provenance import check_provenance
 from curate.balance.correct.report import Correction, Findings, to_dict
 from curate.balance.correct.shard import BalanceJob
-from curate.balance.correct.source import Origin, SourceSpec, find_origin, load_records, spec_of
+from curate.balance.correct.source import (
+    BalanceInputs,
+    Origin,
+    SourceSpec,
+    find_origin,
+    load_records,
+    spec_of,
+)
 from curate.balance.correct.strategies import Corrected, correct, decide
 from curate.balance.correct.verify import describe_files
 from curate.balance.labels.run import load_label_decisions
@@ -29,6 +36,7 @@ from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
 from curate.layouts.access.address import is_hub_uri
+from curate.layouts.memory_table import MemoryTable, Table, as_table, digest_table
 from curate.manifest import corrections, store
 from curate.manifest.files import MANIFEST
 from curate.manifest.others import describe_notes
@@ -167,7 +175,7 @@ def _open(given: str | None, out: str | Path, options: BalanceOptions, task: _Ta
     """The work folder of a correction, after the paths were checked."""
     if options.writes_images:
         _check_faces(task.origin, task.inputs)
-    check_paths(given or str(task.table), out)
+    check_paths(given or (task.table if isinstance(task.table, Path) else None), out)
     workspace = Workspace(Path(out).resolve())
     manifest = workspace.out / MANIFEST
     if manifest.exists() and not (manifest / corrections.FACTS).is_file():
@@ -180,7 +188,7 @@ class _Task:
     """The inputs, checked."""
 
     origin: Origin
-    table: Path | None
+    table: Table | None
     inputs: BalanceInputs
     wanted: TargetSpec
     unwanted: Mapping[str, str]
@@ -194,7 +202,7 @@ def _prepare(
     if source is not None and is_hub_uri(source):
         raise UsageError("a Hub dataset cannot be balanced directly; run `curate blur` on it first")
     origin = find_origin(source, inputs.layout)
-    table = None if inputs.groups is None else Path(inputs.groups)
+    table = as_table(inputs.groups)
     if origin.uri is None:
         if source is not None and table is not None:
             raise UsageError(
@@ -211,11 +219,12 @@ def _prepare(
     options = options.with_choices_of(origin.recipe)
     wanted = _load_wanted(options, inputs)
     unwanted = _load_unwanted(options, inputs)
-    files = {
-        name: store.digest_file(Path(path))
-        for name, path in (("groups", table), ("labels", inputs.labels))
-        if path is not None
-    }
+    files = {}
+    if table is not None:
+        name = "groups_in_memory" if isinstance(table, MemoryTable) else "groups"
+        files[name] = digest_table(table)
+    if inputs.labels is not None:
+        files["labels"] = store.digest_file(Path(inputs.labels))
     for number, path in enumerate(inputs.targets):
         files[f"target{number}"] = store.digest_file(Path(path))
     if options.augmentation is not None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curate.balance.correct.decisions import DecisionIndex, open_decisions
-from curate.balance.correct.options import ADDING, BalanceInputs, BalanceOptions
+from curate.balance.correct.options import ADDING, BalanceOptions
 from curate.balance.correct.strata import LoadedRecords, Stratum, collect_strata
 from curate.balance.groups import Reading, read_units
 from curate.balance.records import Input, Record, open_input
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
-from curate.core.records import ImageRecord, escape_unprintable
+from curate.core.records import ImageRecord, escape_unprintable, set_names
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address
+from curate.layouts.memory_table import Table, TableLike, set_tables
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST
 from curate.pipeline.progress import counted
@@ -25,6 +26,33 @@ from curate.pipeline.session import Step
 
 TABLE = "table"
 """Layout name of a table without images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceInputs:
+    """Input files of a correction; paths never appear in an output.
+
+    Args:
+        groups: a table of groups, a file or in memory such as a DataFrame, or None.
+        id_column: its column of ids; None for the first of the usual names.
+        targets: tables of reference populations.
+        labels: JSON report of `curate audit labels`, or None.
+        augmentation: a preset's name or a file, or None.
+        layout: SOURCE's, or ``auto``.
+        visible_faces: write images although SOURCE was not obfuscated.
+    """
+
+    groups: TableLike | None = None
+    id_column: str | None = None
+    targets: Sequence[str | Path] = ()
+    labels: str | Path | None = None
+    augmentation: str | None = None
+    layout: str = "auto"
+    visible_faces: bool = False
+
+    def __post_init__(self) -> None:
+        set_names(self, "targets")
+        set_tables(self, "groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +214,7 @@ def is_held_out(split: str | None) -> bool:
 
 def load_records(
     source: Source | None,
-    table: Path | None,
+    table: Table | None,
     origin: Origin,
     options: BalanceOptions,
     decisions: DecisionIndex,

@@ -31,6 +31,7 @@ from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.run import NO_MANIFEST, PredictionOptions, measure_files
 from curate.impact.survey import Labels, Survey, survey
 from curate.impact.tables import check_groups
+from curate.layouts.memory_table import TableLike, set_tables
 from curate.manifest.files import MANIFEST
 from curate.manifest.store import RUN
 from curate.pipeline.progress import show_progress
@@ -54,7 +55,7 @@ class EvaluateOptions:
         classes: a file of class names, their number, or ``imagenet``; None for the model's own.
         labels: a table with the columns ``id`` and ``label``; None for the dataset's categories.
         arms: control arms to run; None for all where there is a manifest.
-        groups: a table of groups by image id, or None.
+        groups: a table of groups by image id, a file or in memory such as a DataFrame, or None.
         by: attributes to group by, or intersections such as ``gender,age``; empty for every
             column with 2 to 12 values.
         allow_missing: leave out images that only one dataset has, instead of stopping.
@@ -72,7 +73,7 @@ class EvaluateOptions:
     classes: str | None = None
     labels: Path | None = None
     arms: tuple[str, ...] | None = None
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: tuple[str, ...] = ()
     allow_missing: bool = False
     device: str = "auto"
@@ -83,7 +84,8 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "arms", "by")
-        set_paths(self, "groups")
+        set_paths(self, "labels", "folder")
+        set_tables(self, "groups")
         if self.batch is not None and not 1 <= self.batch <= 65_536:
             raise UsageError(f"--batch cannot be {self.batch}; give 1 to 65536")
         if self.seed < 0:

@@ -21,6 +21,7 @@ from curate.impact.predictions.measure import Impact, measure
 from curate.impact.predictions.report import ImpactReport
 from curate.impact.predictions.scoring import Loaded, find_classes, load_predictions
 from curate.impact.tables import Groups, check_groups, load_groups
+from curate.layouts.memory_table import TableLike, describe_table, set_tables
 from curate.manifest.store import digest_file, digest_folder
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Step
@@ -36,7 +37,7 @@ class PredictionOptions:
     Args:
         classes: a file of class names, their number, or the classes; None for one per logit.
         manifest: OUT of the run that obfuscated the dataset, which lists the faces; or None.
-        groups: a table of groups by image id, or None.
+        groups: a table of groups by image id, a file or in memory such as a DataFrame, or None.
         by: attributes to group by, or intersections such as ``gender,age``; empty for every
             column with 2 to 12 values.
         allow_missing: leave out images that not all files have, instead of stopping.
@@ -48,14 +49,15 @@ class PredictionOptions:
 
     classes: str | Classes | None = None
     manifest: Path | None = None
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: tuple[str, ...] = ()
     allow_missing: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         set_names(self, "by")
-        set_paths(self, "groups")
+        set_paths(self, "manifest")
+        set_tables(self, "groups")
         if self.seed < 0:
             raise UsageError("--seed must be 0 or more")
 
@@ -161,7 +163,7 @@ def _join(
             unpaired = _check_pairs(index, files, len(pairs), count, options.allow_missing)
             # Errors that are quick to find are reported before the scores are read.
             faces = load_faces(options.manifest, index, count) if options.manifest else None
-            groups = load_groups(options.groups, options.by, index) if options.groups else {}
+            groups = load_groups(options.groups, options.by, index)
             classes = find_classes(files[0], given)
             loaded = []
             for number, path in enumerate(files):
@@ -269,7 +271,7 @@ def _describe(
             {"original_sha256": _digest(before), "obfuscated_sha256": _digest(after)}
             for before, after in pairs
         ],
-        "groups_sha256": digest_file(options.groups) if options.groups else None,
+        **describe_table(options.groups),
         "manifest": describe_run(run),
     }
 
@@ -283,7 +285,7 @@ def _list_notes(impact: Impact, options: PredictionOptions, is_dense: bool) -> t
     if impact.faces is None:
         notes.append(NO_MANIFEST)
     if not impact.groupings:
-        why = "has no column with 2 to 12 values" if options.groups else "was not given"
+        why = "has no column with 2 to 12 values" if options.groups is not None else "was not given"
         notes.append(f"Nothing by group: a table of groups {why}.")
     if impact.top5 is None:
         notes.append(f"No top-5: only {impact.experiment.depth} classes are ranked.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from curate.core.errors import UsageError
 from curate.core.records import set_names, set_paths
+from curate.layouts.memory_table import TableLike, set_tables
 from curate.pipeline.session import Step, ignore
 
 SEEDS = 3
@@ -120,7 +121,7 @@ class TrainOptions:
         probe: model whose frozen features are probed instead of training from scratch, or None.
         labels: a table of classes by image id; None for the original dataset's categories.
         weights: a table of weights by image id, or None.
-        groups: a table of groups by image id, or None.
+        groups: a table of groups by image id, a file or in memory such as a DataFrame, or None.
         by: attributes to group by, or intersections such as ``gender,age``; empty for every
             column with 2 to 12 values.
         holdout: share of each class to test on where the dataset has one split; None for 0.2.
@@ -138,7 +139,7 @@ class TrainOptions:
     probe: str | None = None
     labels: Path | None = None
     weights: Path | None = None
-    groups: Path | None = None
+    groups: TableLike | None = None
     by: tuple[str, ...] = ()
     holdout: float | None = None
     device: str = "auto"
@@ -147,7 +148,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         set_names(self, "by")
-        set_paths(self, "groups")
+        set_paths(self, "labels", "weights")
+        set_tables(self, "groups")
         if self.by and self.groups is None:
             raise UsageError("--by needs the table of groups; name it with --groups")
         if self.holdout is not None and not 0 < self.holdout < 1:

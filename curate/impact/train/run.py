@@ -27,6 +27,7 @@ from curate.impact.train.predictions import load_results, save_predictions
 from curate.impact.train.report import TrainReport
 from curate.impact.train.splits import TEST, TRAIN, UNUSED, check_classes
 from curate.impact.train.work import TrainTestRows, Work, hold_work, list_networks
+from curate.layouts.memory_table import describe_table
 from curate.manifest.store import digest_file
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import ignore
@@ -131,8 +132,6 @@ def _run(
 
 
 def _load_groups(options: TrainOptions, images: PairedImages, rows: Bools) -> Groups:
-    if options.groups is None:
-        return {}
     return load_groups(options.groups, options.by, images.index, rows)
 
 
@@ -213,7 +212,7 @@ def _describe(
         },
         "manifest": describe_run(images.datasets.run),
         "labels_sha256": digest_file(options.labels) if options.labels else None,
-        "groups_sha256": digest_file(options.groups) if options.groups else None,
+        **describe_table(options.groups),
         "weights": {"sha256": digest_file(options.weights), "used": _WEIGHTS}
         if options.weights
         else None,
@@ -231,7 +230,7 @@ def _list_notes(
     if transfer.presence is None:
         notes.append("Nothing by faces: OBFUSCATED has no manifest.")
     if not transfer.groupings:
-        why = "has no column with 2 to 12 values" if options.groups else "was not given"
+        why = "has no column with 2 to 12 values" if options.groups is not None else "was not given"
         notes.append(f"Nothing by group: a table of groups {why}.")
     if transfer.gaps["deployment"].top5 is None:
         notes.append("No top-5: there are fewer than 6 classes.")

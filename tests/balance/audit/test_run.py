@@ -16,6 +16,7 @@ from curate.balance.audit.run import AuditOptions, audit, merge_audits
 from curate.balance.groups import parse_bins
 from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
 from tests.conftest import ROOT
+from tests.layouts.in_memory import FORMS, pop_origin
 
 SCHEMA = json.loads((ROOT / "manifests/audit-1.schema.json").read_text())
 DEMO = ROOT / "manifests/demo"
@@ -432,3 +433,43 @@ def test_a_reference_group_can_be_stated(people: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=problem):
             ask(people, "age", bins=AGES, references=wrong)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_in_memory_gives_the_report_of_its_file(form: str, tmp_path: Path) -> None:
+    for number in range(6):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    rows = "".join(f"{n},{'fm'[n % 2]},{'1' if n else ''}\n" for n in range(7))
+    path = write(tmp_path / "people.csv", "id,gender,site\n" + rows)
+    for source in (tmp_path, None):
+        of_file = ask(source, "gender,site", groups=path)
+        found = ask(source, "gender,site", groups=FORMS[form](path))
+        (before, of_memory), (after, in_memory) = map(
+            pop_origin, (of_file["input"], found["input"])
+        )
+        assert found == of_file
+        assert (of_memory, in_memory) == (False, True)
+        assert before != after
+    private = audit(tmp_path, "gender", FORMS[form](path), options=AuditOptions(min_cell=2))
+    assert private.to_dict()["input"] is None
+
+
+def test_errors_of_a_table_in_memory_name_the_argument(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["a.png"], "gender": ["f"]})
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    with pytest.raises(
+        UsageError, match=r"^groups has no column 'gendre'; .*did you mean 'gender'"
+    ):
+        audit(None, "gendre", table)
+    table.to_parquet(tmp_path / "people.parquet")
+    with pytest.raises(UsageError, match=r"people.parquet has .*did you mean 'gender'"):
+        audit(None, "gendre", tmp_path / "people.parquet")
+    with pytest.raises(UsageError, match=r"^neither groups nor the dataset has 'age'"):
+        audit(tmp_path, "age", table)
+    with pytest.raises(DataError, match=r"none of the 1 ids of groups, such as 'a.png', matches"):
+        audit(tmp_path, "gender", table)
+    for source in (tmp_path, None):
+        with pytest.raises(DataError, match=r"^groups has no records"):
+            audit(source, "gender", table[:0])
+    with pytest.raises(DataError, match=r"^groups: the id 'a.png' is duplicated"):
+        audit(None, "gender", pd.concat([table, table]))

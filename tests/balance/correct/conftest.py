@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 import curate
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.report import Correction
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import BalanceInputs
+from curate.layouts.memory_table import TableLike
 from curate.manifest import corrections
 from curate.pipeline.session import Session
 from curate.pipeline.verify import verify
@@ -84,7 +86,9 @@ def sound(out: Path) -> None:
     jsonschema.validate(facts, SCHEMA)
 
 
-def run(blurred: Path, people: Path, out: Path, asked: BalanceOptions, **more: Any) -> Correction:
+def run(
+    blurred: Path, people: TableLike, out: Path, asked: BalanceOptions, **more: Any
+) -> Correction:
     done = rebalance(str(blurred), out, asked, BalanceInputs(groups=people, **more), ONE)
     jsonschema.validate(done.report, REPORT)
     sound(out)

@@ -12,9 +12,10 @@ import pytest
 
 import curate
 from curate import Recipe, Session
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.report import Correction
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import BalanceInputs
 from curate.core.errors import DataError, UsageError
 from curate.manifest import corrections, store
 from curate.pipeline.verify import verify

@@ -5,12 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.balance.correct.options import BalanceInputs
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import BalanceInputs
 from curate.balance.correct.verify import iter_problems
 from curate.core.errors import CurateError, UsageError
 from curate.manifest import corrections
@@ -198,6 +200,35 @@ def test_a_table_alone_gets_a_list(people: Path, tmp_path: Path) -> None:
     sound(tmp_path / "out")
     kept = [row for row in rows_of(tmp_path / "out") if row.outcome == "kept"]
     assert Counter(row.groups[0] for row in kept) == {"f": 21, "m": 21}
+
+
+def test_a_table_in_memory_decides_as_its_file(blurred: Path, people: Path, tmp_path: Path) -> None:
+    frame, asked = pd.read_csv(people), options("subset", splits=("train",))
+    of_file = run(blurred, people, tmp_path / "file", asked).report
+    in_memory = run(blurred, frame, tmp_path / "memory", asked).report
+    recorded = of_file["recipe"].pop("files"), in_memory["recipe"].pop("files")
+    assert [list(each) for each in recorded] == [["groups"], ["groups_in_memory"]]
+    assert rows_of(tmp_path / "memory") == rows_of(tmp_path / "file")
+    assert in_memory["counts"] == of_file["counts"]
+    inputs = BalanceInputs(groups=frame.copy())
+    assert rebalance(blurred, tmp_path / "memory", asked, inputs, ONE).already_done
+    inputs = BalanceInputs(groups=frame[::-1])
+    with pytest.raises(UsageError, match="another recipe"):
+        rebalance(blurred, tmp_path / "memory", asked, inputs, ONE)
+
+
+def test_a_table_in_memory_alone_gets_a_list(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = BalanceInputs(groups=pd.read_csv(people))
+    asked = BalanceOptions(strategy="subset", by="gender")
+    for out in (None, "groups"):  # as the argument is named in messages
+        done = rebalance(None, out, asked, inputs, ONE)
+        assert done.report["counts"]["records"] == 45
+    sound(tmp_path / "groups")
+    with pytest.raises(UsageError, match="both SOURCE and --groups are tables"):
+        rebalance(people, None, asked, inputs, ONE)
 
 
 @pytest.mark.parametrize(

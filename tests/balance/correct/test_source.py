@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.balance.correct.options import BalanceInputs
 from curate.balance.correct.run import rebalance
-from curate.balance.correct.source import is_held_out
+from curate.balance.correct.source import BalanceInputs, is_held_out
 from curate.core.errors import DataError, ManifestError, UsageError
 from curate.pipeline.verify import verify
 from tests.balance.correct.conftest import ONE, options, run, save_photo, sound

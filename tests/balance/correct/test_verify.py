@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curate.balance.correct.options import BalanceInputs
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import BalanceInputs
 from curate.core.errors import ManifestError
 from curate.manifest import store
 from curate.pipeline.verify import verify

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -31,6 +32,7 @@ from tests.conftest import ROOT
 from tests.impact.evaluate import trials
 from tests.impact.evaluate.trials import IMAGES, Colors, Trial, evaluate
 from tests.impact.predictions.files import measure
+from tests.layouts.in_memory import pop_origin
 from tests.layouts.shards import write_tar
 from tests.layouts.tables.samples import IMAGE, table, write_parquet
 from tests.report.checks import check_page
@@ -324,6 +326,9 @@ def test_groups_from_a_table(trial: Trial, tmp_path: Path) -> None:
     )
     report = check_schema(evaluate(replace(trial, groups=table)))
     assert [group["n"] for group in report["by_group"]["tone"]["groups"]] == [24, 12]
+    again = check_schema(evaluate(replace(trial, groups=pd.read_csv(table))))
+    assert (pop_origin(report)[1], pop_origin(again)[1]) == (False, True)
+    assert again == report
     Colors.seen = 0
     with pytest.raises(UsageError, match="has no column 'age'; it has: "):
         evaluate(replace(trial, groups=table, by=("age",)))

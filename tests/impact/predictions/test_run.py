@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from curate.impact.tables import load_groups, load_weights
 from curate.manifest.store import iter_entries
 from tests.conftest import ROOT
 from tests.impact.predictions.files import draw, measure, save
+from tests.layouts.in_memory import pop_origin
 from tests.pipeline.test_progress import Terminal
 from tests.report import checks
 from tests.report.checks import check_page
@@ -157,6 +159,9 @@ def test_groups_with_few_values_are_compared(tmp_path: Path, pair: tuple[Path, P
     assert list(report["by_group"]) == ["tone"]
     assert [row["n"] for row in report["by_group"]["tone"]["groups"]] == [150, 150]
     assert report["by_group"]["tone"]["gap"]["growth"]["ci95"] is not None
+    again = check_schema(measure((pair,), groups=pd.read_csv(table)))
+    assert (pop_origin(report)[1], pop_origin(again)[1]) == (False, True)
+    assert again == report
     with pytest.raises(UsageError, match="has no column 'age'; it has: tone, person"):
         measure((pair,), groups=table, by=("age",))
     with pytest.raises(UsageError, match="--by needs the table"):

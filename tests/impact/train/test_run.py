@@ -158,12 +158,13 @@ def test_weights_and_groups_show_what_a_correction_does_for_each_group(
     weights = write_table(tmp_path / "w.parquet", id=ids, weight=[1.0 + (i % 3) for i in range(66)])
     tests = names(original, "val")
     odd = [("left", "right")[place % 2] for place in range(30)]
-    groups = write_table(tmp_path / "g.parquet", id=tests[:-1], side=odd[:-1], other=odd[:-1])
+    groups = pa.table({"id": tests[:-1], "side": odd[:-1], "other": odd[:-1]})
     request = ask(original, exchanged, weights=weights, groups=groups, by=("side",))
     answer = run(tmp_path, request)
     report = check_schema(answer)
     assert len(report["runs"]) == 8
     assert list(report["by_group"]) == ["side"]
+    assert report["groups_in_memory"]
     grouping = report["by_group"]["side"]
     assert [each["group"] for each in grouping["groups"]] == ["left", "right"]
     assert grouping["unlabeled"] == 1
