@@ -99,10 +99,7 @@ class _Writer:
                     self._write_image(member, self._id(member), data)
             elif is_removed:
                 yield member, REMOVED
-            elif member.kind is Kind.FOLDER:
-                if is_plain(member.path):
-                    write_member(replace(member, size=0), [], self._target)
-            elif reason := self._texts.copy(member):
+            elif member.kind is not Kind.FOLDER and (reason := self._texts.copy(member)):
                 yield member, reason
 
     def write_generated(

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from curate.core.errors import DataError
-from curate.layouts.access.tree import is_text_path
 from curate.layouts.contents import find_unread
 from curate.layouts.files import is_document_name
 from curate.layouts.rewriters import REWRITERS, Rewriter, rewrite_caption
@@ -34,7 +33,10 @@ Outputs = Callable[[str], bytes | None]
 def write_sample(
     members: list[Member], tar: str, outputs: Outputs, writer: MemberWriter
 ) -> Iterator[tuple[Member, str]]:
-    """Write the members of a sample; yields those that are left out, with the reason."""
+    """Write the members of a sample; yields those that are left out, with the reason.
+
+    Members that are folders are not written: readers make folders from the names of files.
+    """
 
     def output_of(image: Member) -> bytes | None:
         return outputs(f"{tar}/{image.path}") if is_plain(image.path) else None
@@ -47,10 +49,7 @@ def write_sample(
                 write_member(replace(member, kind=Kind.FILE, size=len(data)), [data], writer.target)
         elif is_withheld:
             yield member, "the images of its sample are withheld"
-        elif member.kind is Kind.FOLDER:
-            if is_text_path(member.path):
-                write_member(replace(member, size=0), [], writer.target)
-        elif reason := writer.copy(member):
+        elif member.kind is not Kind.FOLDER and (reason := writer.copy(member)):
             yield member, reason
 
 
@@ -80,8 +79,8 @@ class MemberWriter:
         path = f"{self.tar}/{member.path}"
         if member.kind is not Kind.FILE:
             return f"it is {member.kind.value}"
-        if not is_text_path(member.path):
-            return "its name is not valid UTF-8"
+        if not is_plain(member.path):
+            return "its name is not valid UTF-8 or too long"
         is_included = self.limits.includes(path)
         is_large = _is_other(member) and member.size > _MAX_OTHER
         if not is_included and (is_large or _ending_of(member) in _DRAWINGS):

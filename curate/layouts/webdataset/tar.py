@@ -38,7 +38,7 @@ class Member:
     """Member of a tar file.
 
     Args:
-        name: name in its header.
+        name: name in its header, without dots and slashes that change nothing.
         path: normalized path relative to the tar file; names that are not valid UTF-8 are
             written as by `curate.layouts.access.folder.spell_name`.
         kind: kind of the member.
@@ -99,9 +99,10 @@ def _iter_members(file: BinaryIO, tar: str) -> Iterator[Member]:
                 )
             last = end
             cast(Any, found).members.clear()
+            path = _path_of(info.name, tar)
             yield Member(
-                name=info.name,
-                path=_path_of(info.name, tar),
+                name=_name_of(info.name, path),
+                path=path,
                 kind=_kind_of(info),
                 mode=info.mode & 0o777,
                 offset=info.offset_data,
@@ -132,12 +133,20 @@ def _path_of(name: str, tar: str) -> str:
     return "/".join(spell_name(part.encode(errors="surrogateescape")) for part in parts)
 
 
+def _name_of(name: str, path: str) -> str:
+    """Return the name with which a member is written: its path, after ``./`` if it starts so.
+
+    Other dots and slashes in a name change nothing, and could hold anything.
+    """
+    if not is_text_path(path):
+        return name
+    return f"./{path}" if name.startswith("./") else path
+
+
 def format_header(member: Member) -> bytes:
-    """Format a header with name, size and permissions of a member, without owner and time."""
+    """Format the header of a file with name, size and permissions, without owner and time."""
     info = tarfile.TarInfo(member.name)
     info.size, info.mode = member.size, member.mode
-    if member.kind is Kind.FOLDER:
-        info.type = tarfile.DIRTYPE
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 

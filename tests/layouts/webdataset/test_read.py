@@ -169,7 +169,7 @@ def test_annotations_of_samples_are_kept(tmp_path: Path, name: str, data: bytes)
     assert read_tar(tmp_path / "out/a.tar") == members
 
 
-def test_links_and_devices_are_left_out_and_folders_kept(tmp_path: Path) -> None:
+def test_links_devices_and_folders_are_left_out(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, kind in [("d", tarfile.DIRTYPE), ("l.jpg", tarfile.SYMTYPE), ("f", b"6")]:
             info = tarfile.TarInfo(name)
@@ -178,12 +178,43 @@ def test_links_and_devices_are_left_out_and_folders_kept(tmp_path: Path) -> None
         info = tarfile.TarInfo("./d/1.jpg")
         info.size = 3
         tar.addfile(info, io.BytesIO(b"abc"))
+        for number in range(40):  # names of folders could hold anything
+            info = tarfile.TarInfo(f"{number}_{base64.urlsafe_b64encode(picture(number)).decode()}")
+            info.type = tarfile.DIRTYPE
+            tar.addfile(info)
     source = WebDataset(LocalFolder(tmp_path))
     assert read_all(source) == {"a.tar/d/1.jpg": b"abc"}
-    _, left = rebuild(source, read_all(source), tmp_path / "out")
+    written, left = rebuild(source, read_all(source), tmp_path / "out")
     assert [one.reason for one in left] == ["it is a link", "it is neither a file nor a folder"]
     with tarfile.open(tmp_path / "out/a.tar") as tar:
-        assert tar.getnames() == ["d", "./d/1.jpg"]
+        assert tar.getnames() == ["./d/1.jpg"]
+    assert list(written.inspect("a.tar")) == []
+    assert list(source.inspect("a.tar")) != []
+
+
+@pytest.mark.parametrize("name", ["d//1", "d/./1", "././d/1", "d" + "/." * 99 + "//" * 99 + "/1"])
+def test_dots_and_slashes_of_names_that_change_nothing_are_not_written(
+    tmp_path: Path, name: str
+) -> None:
+    members = [(f"{name}.jpg", picture(1)), (f"{name}.cls", b"3")]
+    source = WebDataset(LocalFolder(write_tar(tmp_path / "in/a.tar", members).parent))
+    rebuild(source, read_all(source), tmp_path / "out")
+    kept = "./d/1" if name.startswith("./") else "d/1"
+    assert [name for name, _ in read_tar(tmp_path / "out/a.tar")] == [f"{kept}.jpg", f"{kept}.cls"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 252 + ".cls", "x" * 252 + ".json", "/".join(["x" * 99] * 11)]
+)
+def test_annotations_with_names_that_no_file_can_have_are_left_out(
+    tmp_path: Path, name: str
+) -> None:
+    source = WebDataset(
+        LocalFolder(write_tar(tmp_path / "in/a.tar", [("1.jpg", picture(1)), (name, b"3")]).parent)
+    )
+    _, left = rebuild(source, read_all(source), tmp_path / "out")
+    assert [one.reason for one in left] == ["its name is not valid UTF-8 or too long"]
+    assert [name for name, _ in read_tar(tmp_path / "out/a.tar")] == ["1.jpg"]
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.jpg"), "x" * 252 + ".jpg"])
