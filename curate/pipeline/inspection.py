@@ -16,7 +16,7 @@ from curate.layouts.files import FileLayout
 from curate.layouts.rewriters import EXCESS, REWRITERS, NullTarget
 from curate.layouts.sidecars.budget import Budget, OverLimitError
 from curate.layouts.sidecars.table import check_table, is_path
-from curate.layouts.sidecars.text import rewrite_document, rewrite_info
+from curate.layouts.sidecars.text import copy_document, rewrite_facts
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.files import DATA, iter_outputs
@@ -180,8 +180,8 @@ def find_excess(path: Path) -> str | None:
     """Return why a text or table that curate wrote contains values over the limits, or None."""
     suffix = path.suffix[1:].lower()
     limits = ManifestLimits(())
-    readers = {"json": rewrite_info, "parquet": check_table}
-    rewrite = readers.get(suffix) or REWRITERS.get(suffix, rewrite_document)
+    readers = {"json": rewrite_facts, "parquet": check_table}
+    rewrite = readers.get(suffix) or REWRITERS.get(suffix, copy_document)
     target = cast(BinaryIO, NullTarget())
     try:
         with open_regular(path) as file:

@@ -52,7 +52,9 @@ _EXIF_TAG = re.compile(
 ordinary attributes of an image."""
 URL = re.compile(r"(?:https?|ftp|s3|gs|hf)://[^\s\"'<>]+")
 EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
-_DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
+DIGEST = re.compile(
+    r"(?<![0-9a-z])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-z])", re.IGNORECASE
+)
 
 
 @lru_cache(1 << 14)
@@ -140,7 +142,7 @@ def kinds_of_text(value: str) -> tuple[str, ...]:
         kinds.append("urls")
     if "@" in value and EMAIL.search(value):
         kinds.append("names")
-    if len(value) in (32, 40, 64) and _DIGEST.fullmatch(value):
+    if len(value) in (32, 40, 64) and DIGEST.fullmatch(value):
         kinds.append("hashes")
     if len(value) > 40 and value.count(" ") > 5:
         kinds.append("text")
@@ -150,10 +152,6 @@ def kinds_of_text(value: str) -> tuple[str, ...]:
 IMAGE_NAMES = "names of images"
 """What the paths of images are counted under, in place of a file."""
 
-_NAME_DIGEST = re.compile(
-    r"(?<![0-9a-z])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-z])", re.IGNORECASE
-)
-
 
 def kinds_of_path(path: str) -> tuple[str, ...]:
     """Return what the path of an image contains: a digest, or an e-mail address.
@@ -161,7 +159,7 @@ def kinds_of_path(path: str) -> tuple[str, ...]:
     Many datasets name images by the MD5, SHA-1 or SHA-256 of their source.
     """
     kinds = []
-    if _NAME_DIGEST.search(path):
+    if DIGEST.search(path):
         kinds.append("hashes")
     if "@" in path and EMAIL.search(path):
         kinds.append("names")

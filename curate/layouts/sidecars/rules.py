@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 from curate.layouts.sidecars.budget import Budget
 from curate.layouts.sidecars.content import (
+    DIGEST,
     DROPPED_KINDS,
     EMAIL,
     URL,
@@ -93,8 +94,8 @@ class Rules:
         return value
 
     def document(self, text: str) -> None:
-        """Report the links and addresses in a text for people."""
-        for kind, pattern in (("urls", URL), ("names", EMAIL)):
+        """Report the links, addresses and digests in a text for people."""
+        for kind, pattern in (("urls", URL), ("names", EMAIL), ("hashes", DIGEST)):
             count = sum(1 for _ in pattern.finditer(text))
             if count:
                 self.content.add(self._file, kind, "(text)", count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -26,6 +25,7 @@ from curate.layouts.sidecars.columns import (
     is_string,
     limit_plain,
 )
+from curate.layouts.sidecars.file_facts import rewrite_metadata
 from curate.layouts.sidecars.shapes import (
     MATRIX_ROWS,
     find_spread_embedding,
@@ -202,8 +202,9 @@ def limit_schema(schema: Any, limits: Limits, images: Collection[str] = ()) -> A
         )
     metadata = {}
     for key, value in (schema.metadata or {}).items():
-        if key in _METADATA and _is_small_json(value, limits):
-            metadata[key] = value
+        kept = rewrite_metadata(value, limits) if key in _METADATA else None
+        if kept is not None:
+            metadata[key] = kept
         elif key != b"ARROW:schema":
             limits.drop(f"metadata {key[:128].decode('ascii', 'replace')}")
     return pa.schema(fields, metadata or None)
@@ -233,17 +234,6 @@ def _plain_type(kind: Any) -> Any:
     if pa.types.is_large_list(kind):
         return pa.large_list(plain(kind.value_field))
     return pa.list_(plain(kind.value_field)) if pa.types.is_list(kind) else kind
-
-
-def _is_small_json(data: bytes, limits: Limits) -> bool:
-    """Return whether metadata are JSON within the limits, written as a program writes it."""
-    try:
-        value = json.loads(data)
-        plain = json.dumps(value, ensure_ascii=data.isascii()).encode()
-    except (ValueError, RecursionError):
-        return False
-    quiet = Limits(())
-    return len(plain) >= len(data) and quiet.document_record({"": value}) == {"": value}
 
 
 def limit_columns(

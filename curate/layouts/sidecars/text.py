@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, iter_stored_lines
+from curate.layouts.sidecars.file_facts import drop_file_facts, drop_file_lines
 from curate.layouts.sidecars.prose import MAX_PROSE, find_document_fault
 from curate.layouts.sidecars.shapes import MATRIX_ROWS, is_matrix_header
 from curate.layouts.sidecars.values import Limits
@@ -103,13 +104,20 @@ def rewrite_json(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
 
 def rewrite_info(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Rewrite a JSON object that describes a dataset, such as ``dataset_info.json``."""
+    _rewrite_object(
+        file, target, name, lambda value: _limit_info(drop_file_facts(value, limits), name, limits)
+    )
 
-    def limit(value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise DataError(f"{name} is not a JSON object")
-        return limits.document_record(value)
 
-    _rewrite_object(file, target, name, limit)
+def rewrite_facts(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Rewrite a JSON object that a program has written about an output, such as ``run.json``."""
+    _rewrite_object(file, target, name, lambda value: _limit_info(value, name, limits))
+
+
+def _limit_info(value: Any, name: str, limits: Limits) -> Any:
+    if not isinstance(value, dict):
+        raise DataError(f"{name} is not a JSON object")
+    return limits.document_record(value)
 
 
 def _rewrite_object(
@@ -274,13 +282,25 @@ def rewrite_text(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
 
 def rewrite_document(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Copy a README, LICENSE or CITATION file: UTF-8 text up to 1 MB."""
+    text = drop_file_lines(_read_document(file, name), limits)
+    limits.document(text)
+    target.write(text.encode())
+
+
+def copy_document(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
+    """Copy a text about an output, such as a dataset card, with what it states about files."""
+    text = _read_document(file, name)
+    limits.document(text)
+    target.write(text.encode())
+
+
+def _read_document(file: BinaryIO, name: str) -> str:
     text = _decode(file.read(MAX_DOCUMENT + 1), name)
     if len(text.encode()) > MAX_DOCUMENT:
         raise DataError(f"{name} is larger than 1 MB")
     if fault := find_document_fault(text):
         raise DataError(f"{name} {fault}")
-    limits.document(text)
-    target.write(text.encode())
+    return text
 
 
 def _decode(data: bytes, name: str) -> str:
