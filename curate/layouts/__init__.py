@@ -19,6 +19,7 @@ from curate.layouts.access.selection import select_files, select_remote_files
 from curate.layouts.archives import describe_no_images, refuse_cache
 from curate.layouts.containers import find_loose_image
 from curate.layouts.contents import refuse_without_images
+from curate.layouts.voc.folders import find_folders
 from curate.storage.errors import find_wrong_encoding
 
 LAYOUTS = Registry(
@@ -65,7 +66,7 @@ LAYOUTS = Registry(
         ),
         (
             "voc",
-            Plugin("curate.layouts.voc.read:Voc", "Pascal VOC: Annotations, ImageSets, JPEGImages"),
+            Plugin("curate.layouts.voc.read:Voc", "Pascal VOC: images and an XML file of each"),
         ),
         (
             "yolo",
@@ -77,6 +78,7 @@ LAYOUTS = Registry(
 _SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 
 _ARCHIVES = "webdataset"
+_VOC = "voc"
 
 FALLBACK = "imagefolder"
 """Layout of a folder that no other layout recognizes."""
@@ -147,6 +149,8 @@ def recognize(folder: Folder) -> tuple[str, str]:
             seen.append((layout, why))
     if len(seen) > 1:  # archives beside annotated images are their download
         seen = [found for found in seen if found[0] != _ARCHIVES]
+    if len(seen) > 1 and not find_folders(folder).is_standard:  # exports have VOC files as well
+        seen = [found for found in seen if found[0] != _VOC]
     elif seen and seen[0][0] == _ARCHIVES and (image := find_loose_image(folder)):
         seen.append((FALLBACK, image))
     if len(seen) > 1:
@@ -163,7 +167,12 @@ def explain_no_images(source: Source) -> str:
 
 
 def describe(source: Source) -> str:
-    """Describe in one line which layout a dataset has, and why."""
+    """Describe in one line which layout a dataset has, why, and which other one it may have."""
     folder = open_folder(source.uri, follow_links=source.follow_links)
     why = LAYOUTS.resolve(source.layout).recognize(folder)
-    return f"SOURCE is {source.layout}: {why or 'by --format'}."
+    line, found = f"SOURCE is {source.layout}: {why or 'by --format'}.", find_folders(folder)
+    if found.why and source.layout != _VOC:
+        line += f" It has Pascal VOC files ({found.why}), which --format {_VOC} reads instead."
+    elif found.has_classes and source.layout == _VOC:
+        line += f" Folders are not read as classes; to do so, use --format {FALLBACK}."
+    return line

@@ -13,7 +13,7 @@ from curate.layouts.contents import note_contained
 from curate.layouts.files import SPLITS, FileLayout, split_in
 from curate.storage.index import NameIndex
 
-_GENERIC = frozenset({"image", "images", "img", "imgs", "jpegimages"})
+GENERIC = frozenset({"image", "images", "img", "imgs", "jpegimages"})
 """Names of folders that are no classes, in lower case."""
 _KINDS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 _SPLIT_WORD = re.compile(
@@ -49,6 +49,10 @@ class ImageFolder(FileLayout):
         """Report files that contain images, which are not read, and classes of the same name."""
         yield from note_contained(self.folder)
         yield from self._note_merged()
+
+    def classes_of(self, path: str) -> list[str]:
+        """Return the folders of an image, below the one of its split, that may be classes."""
+        return self._divide(path)[1]
 
     def _divide(self, path: str) -> tuple[str | None, list[str]]:
         """Return the split of an image, and the folders below it that may be classes."""
@@ -119,7 +123,7 @@ _MAX_SIBLINGS = 1000
 
 
 def _drop_generic(folders: Sequence[str]) -> list[str]:
-    return [name for name in folders if name.lower() not in _GENERIC]
+    return [name for name in folders if name.lower() not in GENERIC]
 
 
 def _kind(split: str) -> str:

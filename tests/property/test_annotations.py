@@ -16,7 +16,7 @@ from curate.core.errors import DataError
 from curate.layouts.annotations import Problems, iter_lines, resolve
 from curate.layouts.coco.parse import is_coco, iter_annotated
 from curate.layouts.label_maps import is_panoptic_map
-from curate.layouts.voc.read import load_annotation
+from curate.layouts.voc.parse import load_annotation
 from curate.layouts.yolo.config import Config
 from curate.layouts.yolo.read import check_line
 from tests.layouts.examples.example import rgb_png

@@ -19,7 +19,6 @@ from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.annotations import (
     open_annotation,
-    resolve,
     shorten,
 )
 from curate.layouts.editing.changes import (
@@ -38,7 +37,7 @@ from curate.layouts.editing.geometry import find_geometry, round_pixels
 from curate.layouts.editing.sidecars import StemEditor
 from curate.layouts.encodings import has_document_type, iter_utf8
 from curate.layouts.label_maps import VOID, encode_voc_map, load_voc_map
-from curate.layouts.voc.read import ANNOTATIONS, IMAGES, LISTS, MAPS, Voc
+from curate.layouts.voc.read import IMAGE, LABEL, LISTS, MAPS, Voc
 from curate.layouts.voc.segmentations import fits_outlines, load_outlines
 from curate.storage.index import NameIndex
 
@@ -50,25 +49,25 @@ class VocEditor(StemEditor[Voc]):
 
     @cached_property
     def _names(self) -> NameIndex:
-        """Kept and removed images, by their name without folder and suffix."""
+        """Kept and removed images, by their path without suffix."""
         names = NameIndex()
         for record in self._source.records():
-            kind, stem = self._source.kind_of(record.id)
-            if kind == IMAGES:
+            kind, key = self._source.kind_of(record.id)
+            if kind == IMAGE:
                 kept = "kept" if self._edits.is_kept(record.id) else "removed"
-                names.add(kept, stem, record.id)
+                names.add(kept, key, record.id)
         return names
 
     def edit(self, other: SidecarFile, target: BinaryIO) -> EditResult:
         """Edit a list; drop files of removed images; copy other files."""
         path = str(other.path)
-        kind, stem = self._source.kind_of(path)
+        kind, key = self._source.kind_of(path)
         if kind == LISTS and path.endswith(".txt"):
             with open_annotation(self._source.folder, path) as file:
                 changed = edit_lines(file, path, self._decider(path), target)
             return EDITED if changed else SAME
-        if kind == ANNOTATIONS or kind in MAPS:
-            return SAME if self._is_kept(stem) else DROPPED
+        if kind == LABEL or kind in MAPS:
+            return SAME if self._is_kept(key) else DROPPED
         return super().edit(other, target)
 
     def iter_new(self) -> Iterator[NewFile]:
@@ -78,45 +77,38 @@ class VocEditor(StemEditor[Voc]):
             for generated in self._edits.generated_from(record.id):
                 yield from self._make_files(record, generated)
 
-    def _is_kept(self, stem: str) -> bool:
+    def _is_kept(self, key: str) -> bool:
         """Return whether an image is kept, or does not exist."""
-        return self._names.get("removed", stem) is None or self._names.get("kept", stem) is not None
+        return self._names.get("removed", key) is None or self._names.get("kept", key) is not None
 
     def _decider(self, path: str) -> Decide:
-        year = path.rpartition(f"{LISTS}/")[0].rstrip("/")
-
         def decide(line: str, where: str) -> tuple[bool, list[str]]:
             if (found := _LINE.fullmatch(line)) is None:
                 return True, []
             before, name, after = found.groups()
-            stem = resolve(year, name, where)
-            image = self._names.get("kept", stem) or self._names.get("removed", stem)
+            key = self._source.listed_key(path, name, where)
+            image = self._names.get("kept", key) or self._names.get("removed", key)
             if image is None:
                 return True, []  # such as a class in a list of classes
             added = [
                 before + rename_stem(name, image, generated.id) + after
                 for generated in self._edits.generated_from(image)
             ]
-            return self._is_kept(stem), added
+            return self._is_kept(key), added
 
         return decide
 
     def _make_files(self, record: ImageRecord, generated: GeneratedImage) -> Iterator[NewFile]:
-        kind, stem = self._source.kind_of(record.id)
-        year = record.id.rpartition(f"{IMAGES}/")[0]
-        if kind != IMAGES:
-            return
-        name = stem[len(year) :]
-        new = posixpath.relpath(self._source.kind_of(generated.id)[1], year or ".")
-        path = f"{year}{ANNOTATIONS}/{name}.xml"
-        if self._source.folder.info(path) is None:
+        kind, key = self._source.kind_of(record.id)
+        path = self._source.label_of(key) if kind == IMAGE else None
+        if path is None:
             return  # without it, segmentations are not proven
         moved = move_xml(self._source.folder.read(path), record.id, generated, path)
-        yield NewFile(f"{year}{ANNOTATIONS}/{new}.xml", moved, path, "xml")
+        yield NewFile(_rename_file(path, generated), moved, path, "xml")
         outlines = load_outlines(io.BytesIO(moved), path)
         for folder, is_classes in MAPS.items():
-            path = f"{year}{folder}/{name}.png"
-            if self._source.folder.info(path) is None:
+            path = self._source.map_of(key, folder)
+            if path is None:
                 continue
             data = self._source.folder.read(path)
             if self._source.is_label_map(path, data):
@@ -125,7 +117,13 @@ class VocEditor(StemEditor[Voc]):
                 )
                 # Of an object that is cut off, a segment may be left without a box.
                 if fits_outlines(load_voc_map(generated_map), outlines, is_classes):
-                    yield NewFile(f"{year}{folder}/{new}.png", generated_map, path)
+                    yield NewFile(_rename_file(path, generated), generated_map, path)
+
+
+def _rename_file(path: str, generated: GeneratedImage) -> str:
+    """Return the path of a file of a generated image, beside that of its source."""
+    stem = posixpath.splitext(posixpath.basename(generated.id))[0]
+    return posixpath.join(posixpath.dirname(path), stem + posixpath.splitext(path)[1])
 
 
 def _move_map(data: bytes, generated: GeneratedImage, is_classes: bool, where: str) -> bytes:

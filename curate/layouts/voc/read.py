@@ -1,15 +1,13 @@
-"""Pascal VOC: ``Annotations``, ``ImageSets`` and ``JPEGImages``, of one or several years."""
+"""Pascal VOC: images with XML files, in its own folders or in those of other datasets."""
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
-from xml.parsers import expat
 
 from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
@@ -19,129 +17,66 @@ from curate.layouts.annotations import (
     Problems,
     iter_lines,
     open_annotation,
+    read_head,
     resolve,
-    shorten,
 )
-from curate.layouts.containers import iter_listed_folders
 from curate.layouts.contents import note_contained
-from curate.layouts.encodings import feed_xml
 from curate.layouts.files import not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
+from curate.layouts.voc.folders import (
+    SUFFIX,
+    Found,
+    divide,
+    find_folders,
+    is_annotation_head,
+    join,
+)
+from curate.layouts.voc.parse import load_annotation, load_objects
 from curate.layouts.voc.rewrite import rewrite_xml
 from curate.layouts.voc.segmentations import Outlines, fits_outlines, load_outlines
 from curate.storage.index import NameIndex
 
-_MAX_DEPTH = 64
-_MAX_TEXT = 1 << 12
-_SIZES = (("annotation", "size", "width"), ("annotation", "size", "height"))
-_FILENAME = ("annotation", "filename")
-_PATH = ("annotation", "path")
-_WANTED = frozenset({*_SIZES, _FILENAME, _PATH})
-_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:")
-
-
-def load_annotation(file: BinaryIO, name: str) -> bool:
-    """Check an annotation.
-
-    Args:
-        file: XML file.
-        name: name in messages.
-
-    Returns:
-        Whether its ``path`` is an absolute path of some computer.
-
-    Raises:
-        DataError: if it is malformed, has a document type declaration, or lacks the name
-            or size of the image.
-    """
-    texts = _read(file, name)
-    filename = texts.get(_FILENAME, "").strip()
-    resolve("", filename, f"{name}: annotation/filename")
-    for tags in _SIZES:
-        text = texts.get(tags, "").strip()
-        if not re.fullmatch(r"\d{1,9}(?:\.0*)?", text, re.ASCII):
-            raise DataError(f"{name}: {'/'.join(tags)} is {shorten(text)}; expected an integer")
-    return bool(_ELSEWHERE.match(texts.get(_PATH, "").strip()))
-
-
-def _read(file: BinaryIO, name: str) -> dict[tuple[str, ...], str]:
-    """Return the texts of the elements to check."""
-    texts: dict[tuple[str, ...], str] = {}
-
-    def text(tags: tuple[str, ...], data: str) -> None:
-        if tags in _WANTED and len(texts.get(tags, "")) <= _MAX_TEXT:
-            texts[tags] = texts.get(tags, "") + data
-
-    parse_xml(file, name, text, lambda tags: None)
-    return texts
-
-
-def parse_xml(
-    file: BinaryIO,
-    name: str,
-    text: Callable[[tuple[str, ...], str], None],
-    end: Callable[[tuple[str, ...]], None],
-    begin: Callable[[tuple[str, ...]], None] = lambda tags: None,
-) -> None:
-    """Parse an annotation as a stream: no tree, no entities, constant memory.
-
-    Args:
-        file: XML file.
-        name: name in messages.
-        text: called with the open tags and a piece of text in them.
-        end: called with the open tags when the innermost one ends.
-        begin: called with the open tags when the innermost one starts.
-
-    Raises:
-        DataError: if it is malformed, or has a document type declaration.
-    """
-    parser = expat.ParserCreate("utf-8")
-    stack: list[str] = []
-
-    def start(tag: str, _: object) -> None:
-        stack.append(tag)
-        if len(stack) > _MAX_DEPTH or stack[0] != "annotation":
-            raise DataError(f"{name}: <{shorten(tag)[1:-1]}> found where VOC has <annotation>")
-        begin(tuple(stack))
-
-    def leave(_: str) -> None:
-        end(tuple(stack))
-        stack.pop()
-
-    parser.StartElementHandler, parser.EndElementHandler = start, leave
-    parser.CharacterDataHandler = lambda data: text(tuple(stack), data)
-    feed_xml(parser, file, name)
-
-
-IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets"
+_MAX_SHOWN = 80
+LISTS = "ImageSets"
 MAPS = {"SegmentationClass": True, "SegmentationObject": False}
 """Folders of segmentations, and whether their values are classes."""
-_DEVKIT = "VOCdevkit"
+IMAGE, LABEL = "image", "label"
 _SPLITS = ("train", "val", "test")  # trainval is both
 _FLAG = re.compile(r"\s+-?[01]$")
 
 
 class Voc(LabelMapLayout):
-    """Images in ``JPEGImages``, XML files in ``Annotations`` and lists in ``ImageSets``.
+    """Images with XML files of the same name, and lists in ``ImageSets``.
 
-    The split of an image is the list of ``ImageSets/Main`` that names it. Segmentations
-    are copied if they are proven to be label maps.
+    The split of an image is the list of ``ImageSets/Main`` that names it, else given by its
+    folders. Segmentations are copied if they are proven to be label maps.
     """
 
     layout = "voc"
 
     @classmethod
     def recognize(cls, folder: Folder) -> str | None:
-        """Look for both folders in SOURCE and in its first three levels of folders."""
-        found = _find_years(folder)
-        shown = (posixpath.join(year, ANNOTATIONS) for year in found)
-        return f"{', '.join(shown)} beside {IMAGES}" if found else None
+        """Look for annotations of images in SOURCE and in its first three levels of folders."""
+        found = find_folders(folder)
+        return None if found.is_partial else found.why or None
 
     @cached_property
-    def _years(self) -> list[str]:
-        return _find_years(self.folder)
+    def _found(self) -> Found:
+        return find_folders(self.folder)
+
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        """Names of the folders of images and of annotations, in any parent."""
+        names = dict.fromkeys((each.images, each.annotations) for each in self._found.folders)
+        return list(names) or [("", "")]
+
+    @cached_property
+    def _standard(self) -> tuple[str, ...]:
+        """Folders all of whose XML files must be annotations."""
+        folders = self._found.folders if self._found.is_standard else ()
+        return tuple(f"{join(each.parent, each.annotations)}/" for each in folders)
 
     @cached_property
     def _list_problems(self) -> Problems:
@@ -149,14 +84,14 @@ class Voc(LabelMapLayout):
 
     @cached_property
     def _splits(self) -> NameIndex:
-        """Splits of images, by path without folder and suffix."""
+        """Splits of images, by path without suffix."""
         names = NameIndex()
-        for year in self._years:
+        for parent in dict.fromkeys(each.parent for each in self._found.folders):
             for split in _SPLITS:
-                path = posixpath.join(year, LISTS, "Main", f"{split}.txt")
+                path = posixpath.join(parent, LISTS, "Main", f"{split}.txt")
                 info = self.folder.info(path)
                 if info is not None and info.regular:
-                    self._read_list(path, year, split, names)
+                    self._read_list(path, split, names)
         return names
 
     def check(self, strict: bool = False) -> Iterator[str]:
@@ -165,60 +100,74 @@ class Voc(LabelMapLayout):
         Raises:
             DataError: if there are none, or ``strict`` and one is malformed.
         """
-        if not self._years:
-            raise not_recognized(self.folder, f"{ANNOTATIONS} beside {IMAGES}", "voc")
         yield from note_contained(self.folder)
-        names, foreign, problems = self._splits, 0, Problems()
+        names, problems = self._splits, Problems()
+        foreign, other, first = 0, 0, ""
         for info in self.folder.files():
-            kind, stem = self.kind_of(info.path)
-            if kind == IMAGES and self._is_image(info):
-                names.add("image", stem)
-            elif kind == ANNOTATIONS and info.regular and info.path.lower().endswith(".xml"):
-                names.add("label", stem)
+            kind, key = self.kind_of(info.path)
+            if kind == IMAGE and self._is_image(info):
+                names.add("image", key)
+            elif kind == LABEL and info.regular and not self.format_of(info.path):
+                other, first = other + 1, first or info.path
+            elif kind == LABEL and info.regular:
+                names.add("label", key)
                 with (
                     problems.collect("XML files"),
                     open_annotation(self.folder, info.path) as file,
                 ):
-                    foreign += load_annotation(file, info.path)
+                    stated = load_annotation(file, info.path)
+                    foreign += stated.has_local_path
+                    if not _names_image(stated.filename, key):
+                        names.add("renamed", f"{info.path}: {stated.filename[:_MAX_SHOWN]}")
+        if not self._found.folders and names.only_in("label", "")[0] == 0:
+            raise not_recognized(self.folder, "XML files of Pascal VOC", "voc")
         yield from self._list_problems.report(strict)
         yield from problems.report(strict)
         if foreign:
             yield f"{foreign:,} files contain a local path in <path>; kept as it is."
+        if other:
+            yield f"XML files that are not of Pascal VOC left out: {other:,}, such as {first!r}."
         yield from names.iter_unmatched(
-            ("image", "label", "images have no XML in Annotations"),
-            ("label", "image", "XML files have no image in JPEGImages"),
-            ("split", "image", "names in ImageSets/Main have no image in JPEGImages"),
-        )
+            ("renamed", "", "XML files name another image in <filename> than that of their name, "
+             "to which they belong"),
+            ("image", "label", "images have no XML file"),
+            ("label", "image", "XML files have no image"),
+            ("split", "image", "names in ImageSets/Main have no image"),
+        )  # fmt: skip
 
     def parse(self, path: str) -> ImageRecord:
         """Return the record of an image; its split is given by the lists, else its folders."""
-        kind, stem = self.kind_of(path)
-        split = self._splits.get("split", stem) if kind == IMAGES else None
+        kind, key = self.kind_of(path)
+        split = self._splits.get("split", key) if kind == IMAGE else None
         return ImageRecord(id=path, uri=path, split=split or split_of_folders(path))
 
     def annotations(self, columns: Collection[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Iterate over rows, one per object: its name as ``category``, ``pose`` and others."""
-        for year in self._years:
-            images = posixpath.join(year, IMAGES, "")
-            for info in self.folder.files():
-                if info.path.startswith(images) and self._is_image(info):
-                    name = PurePosixPath(info.path.removeprefix(images)).with_suffix(".xml")
-                    label = posixpath.join(year, ANNOTATIONS, str(name))
-                    for row in self._iter_objects(label):
+        for info in self.folder.files():
+            kind, key = self.kind_of(info.path)
+            if kind == IMAGE and self._is_image(info) and (label := self.label_of(key)):
+                with open_annotation(self.folder, label) as file:
+                    for row in load_objects(file, label):
                         yield info.path, row
 
-    def _iter_objects(self, label: str) -> Iterator[Mapping[str, Any]]:
-        found = self.folder.info(label)
-        if found is not None and found.regular:
-            with open_annotation(self.folder, label) as file:
-                yield from load_objects(file, label)
-
     def format_of(self, path: str) -> str:
-        """Return the format of XML files in ``Annotations`` and of lists in ``ImageSets``."""
-        kind, name = self.kind_of(path)[0], path.lower()
-        if kind == ANNOTATIONS and name.endswith(".xml"):
+        """Return the format of XML files of VOC and of lists in ``ImageSets``."""
+        kind, _ = self.kind_of(path)
+        if kind == LISTS:
+            return "list" if path.lower().endswith(".txt") else ""
+        if kind != LABEL:
+            return ""
+        if path.startswith(self._standard):
             return "xml"
-        return "list" if kind == LISTS and name.endswith(".txt") else ""
+        if (known := self._heads.get("head", path)) is None:
+            known = "xml" if is_annotation_head(read_head(self.folder, path)) else ""
+            self._heads.add("head", path, known)
+        return known
+
+    @cached_property
+    def _heads(self) -> NameIndex:
+        """Formats of XML files, by the start of their content."""
+        return NameIndex()
 
     def rewrite_sidecar(
         self, file: SidecarFile, opened: BinaryIO, target: BinaryIO, limits: Limits
@@ -249,89 +198,68 @@ class Voc(LabelMapLayout):
 
     def _load_outlines(self, path: str) -> Outlines | None:
         """Return what the annotation of the image of a segmentation states, or None."""
-        stem = self.kind_of(path)[1]
-        for year in self._years:
-            prefix = f"{year}/" if year else ""
-            if stem.startswith(prefix):
-                label = f"{prefix}{ANNOTATIONS}/{stem.removeprefix(prefix)}.xml"
-                with contextlib.suppress(DataError), open_annotation(self.folder, label) as file:
-                    return load_outlines(file, label)
+        label = self.label_of(self.kind_of(path)[1])
+        if label is not None:
+            with contextlib.suppress(DataError), open_annotation(self.folder, label) as file:
+                return load_outlines(file, label)
         return None
 
     def kind_of(self, path: str) -> tuple[str, str]:
-        """Return the VOC folder of a file, and the path shared by all files of its image."""
-        for year in self._years:
-            inside = path.removeprefix(f"{year}/") if year else path
-            top, slash, name = inside.partition("/")
-            if slash and (not year or inside != path):
-                return top, posixpath.join(year, str(PurePosixPath(name).with_suffix("")))
-        return "", path
+        """Return what a file is, by its path, and the path of its image without the suffix.
 
-    def _read_list(self, path: str, year: str, split: str, names: NameIndex) -> None:
+        It is an image, an XML file, a list in ``ImageSets``, a segmentation, or '' for others.
+        """
+        stem, is_xml = posixpath.splitext(path)[0], path.lower().endswith(SUFFIX)
+        for images, labels in self._names:
+            for folder in (LISTS, *MAPS):
+                for before, after in divide(stem, folder):
+                    return folder, join(before, images, after)
+            for before, after in divide(stem, labels) if is_xml else ():
+                return LABEL, join(before, images, after)
+            if not is_xml and next(divide(stem, images), None):
+                return IMAGE, stem
+        return "", stem
+
+    def label_of(self, key: str) -> str | None:
+        """Return the XML file of an image, given by its path without the suffix, or None."""
+        return self._find(key, None, (SUFFIX, SUFFIX.upper()))
+
+    def map_of(self, key: str, folder: str) -> str | None:
+        """Return the segmentation in one of `MAPS` of an image, or None."""
+        return self._find(key, folder, (".png",))
+
+    def _find(self, key: str, folder: str | None, suffixes: Sequence[str]) -> str | None:
+        """Return the file of an image in a folder beside that of images, by default its label."""
+        paths = (
+            join(before, labels if folder is None else folder, after) + suffix
+            for images, labels in self._names
+            for before, after in divide(key, images)
+            for suffix in suffixes
+        )
+        for path in dict.fromkeys(paths):
+            info = self.folder.info(path)
+            if info is not None and info.regular and (folder or self.format_of(path)):
+                return path
+        return None
+
+    def listed_key(self, path: str, name: str, where: str) -> str:
+        """Return the path without suffix of an image that a list names; see `resolve`."""
+        before, _ = next(divide(path, LISTS))
+        return resolve(join(before, self._names[0][0]), name, where)
+
+    def _read_list(self, path: str, split: str, names: NameIndex) -> None:
         problems = self._list_problems
         with problems.collect(path), open_annotation(self.folder, path) as file:
             for where, line in iter_lines(file, path):
                 name = _FLAG.sub("", line.strip())
                 with problems.collect(path):
-                    stem = resolve(year, name, where) if name else ""
-                    if stem and not names.add(f"in {split}", stem):
+                    key = self.listed_key(path, name, where) if name else ""
+                    if key and not names.add(f"in {split}", key):
                         problems.add(path, f"{where} names {name!a}, which is duplicated")
-                    if stem:
-                        names.add("split", stem, split)
+                    if key:
+                        names.add("split", key, split)
 
 
-def _find_years(folder: Folder) -> list[str]:
-    """Return the folders with ``JPEGImages`` and ``Annotations``, among the first folders."""
-    tops = _folders(folder, "")
-    usual = [path for path in tops if path != _DEVKIT]
-    if _DEVKIT in tops:
-        usual += [f"{_DEVKIT}/{name}" for name in _folders(folder, _DEVKIT)]
-    for paths in ([""], usual):  # mostly there, without listing folders of images
-        if found := [path for path in paths if _is_year(folder, path)]:
-            return found
-    both = {f"{IMAGES}/", f"{ANNOTATIONS}/"}
-    listed = sorted(path[:-1] for path, names in iter_listed_folders(folder) if both <= names)
-    return [path for path in listed if _is_year(folder, path)]
-
-
-def _folders(folder: Folder, parent: str) -> list[str]:
-    return sorted(name[:-1] for name in folder.list_names(parent) if name[-1] == "/")
-
-
-def _is_year(folder: Folder, parent: str) -> bool:
-    inner = (posixpath.join(parent, name) for name in (IMAGES, ANNOTATIONS))
-    return all(folder.list_names(path) for path in inner)
-
-
-_OBJECT = ("annotation", "object")
-_NAME, _CATEGORY = "name", "category"
-
-
-def load_objects(file: BinaryIO, name: str) -> list[Mapping[str, str]]:
-    """Return one row per object of an annotation.
-
-    Its ``name`` becomes the column ``category``; other elements with only text, such as
-    ``pose``, become columns of the same name. Boxes and parts are skipped.
-
-    Args:
-        file: XML file.
-        name: name in messages.
-
-    Raises:
-        DataError: if it is malformed.
-    """
-    rows: list[Mapping[str, str]] = []
-    row: dict[str, str] = {}
-
-    def text(tags: tuple[str, ...], data: str) -> None:
-        if tags[:2] == _OBJECT and len(tags) == 3 and len(row.get(tags[2], "")) < _MAX_TEXT:
-            row[tags[2]] = row.get(tags[2], "") + data
-
-    def end(tags: tuple[str, ...]) -> None:
-        if tags == _OBJECT:
-            plain = {key: value.strip() for key, value in row.items() if value.strip()}
-            rows.append({_CATEGORY if key == _NAME else key: v for key, v in plain.items()})
-            row.clear()
-
-    parse_xml(file, name, text, end)
-    return rows
+def _names_image(filename: str, key: str) -> bool:
+    name = posixpath.basename(filename)
+    return posixpath.basename(key) in (name, posixpath.splitext(name)[0])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.layouts.label_maps import VOID
+from curate.layouts.voc.parse import parse_xml
 
 _ROOT = "annotation"
 _SIDES = {"xmin": 0, "ymin": 1, "xmax": 2, "ymax": 3}
@@ -38,8 +39,6 @@ def load_outlines(file: BinaryIO, name: str) -> Outlines:
     Raises:
         DataError: if it is malformed.
     """
-    from curate.layouts.voc.read import parse_xml
-
     found = Outlines()
 
     def text(tags: tuple[str, ...], data: str) -> None:

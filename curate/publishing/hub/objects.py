@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+import posixpath
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
 
@@ -158,20 +158,21 @@ class VocObjects:
 
     def __init__(self, dataset: Dataset) -> None:
         self._data = dataset.data
+        source: Any = dataset.open()
+        self._source = source
         names = set[str]()
         for carried in dataset.carried():
-            if carried.path.endswith(".xml"):
+            if source.format_of(carried.path) == "xml":
                 names |= {name for name, *_ in _iter_voc(self._data / carried.path)}
         self.classes = tuple(sorted(names))
         self._number = {name: number for number, name in enumerate(self.classes)}
 
     def find(self, item: Item) -> list[dict[str, Any]]:
         """The objects of one image, in the order of its XML."""
-        path = re.sub(r"(^|/)JPEGImages/", r"\1Annotations/", str(item.path), count=1)
-        xml = self._data / PurePosixPath(path).with_suffix(".xml")
+        label = self._source.label_of(posixpath.splitext(str(item.path))[0])
         return [
             {"bbox": box, "category": self._number[name], "difficult": hard, "truncated": cut}
-            for name, box, hard, cut in _iter_voc(xml)
+            for name, box, hard, cut in (_iter_voc(self._data / label) if label else ())
         ]
 
 

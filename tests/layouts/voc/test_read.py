@@ -42,13 +42,18 @@ def test_years_do_not_mix(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_real_photos_with_boxes(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("images", "labels"), [("JPEGImages", "Annotations"), ("images", "annotations"), ("", "")]
+)
+def test_real_photos_with_boxes(
+    images: str, labels: str, shared_data: Path, tmp_path: Path
+) -> None:
     photos = json.loads((shared_data / "facemask/faces.json").read_text())
     for photo in photos[:12]:
         name = Path(photo["file"]).name
         found = shared_data / "facemask/images" / name
-        write(tmp_path, f"s/JPEGImages/{name}", found.read_bytes())
-        write(tmp_path, f"s/Annotations/{found.stem}.xml", annotation(name))
+        write(tmp_path, f"s/{images}/{name}", found.read_bytes())
+        write(tmp_path, f"s/{labels}/{found.stem}.xml", annotation(name))
     source = open_source(str(tmp_path / "s"))
     ids = [record.id for record in source.records()]
     faces = save_no_faces(ids, tmp_path / "faces.parquet")
