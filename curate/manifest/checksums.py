@@ -28,6 +28,8 @@ PATH = f"{MANIFEST}/{store.CHECKSUMS}"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
 _MAX_LINE, _MAX_LINES = 256, 1_000_000
 _SHOWN = 10
+_OWN = frozenset({"README.md", "LICENSE", "CITATION.cff", ".gitattributes", "card.toml", ".git/"})
+"""What people add beside ``data/`` themselves; any other file is from a command, which lists it."""
 _HINT = "after a change of your own, run `curate manifest checksum`"
 
 
@@ -38,7 +40,8 @@ class Coverage:
     Args:
         files: number of files whose digests ``SHA256SUMS`` has.
         sha256: digest of ``SHA256SUMS``, or None if it is absent.
-        uncovered: files and folders of OUT without a digest.
+        uncovered: files and folders of OUT without a digest: those of the user beside ``data/``
+            are no problem without a signature.
         signature: the signature of ``SHA256SUMS``.
     """
 
@@ -214,7 +217,12 @@ def check_checksums(
     signature = check_signature(out / PATH, signed_by) if known else Signature()
     if signature.problem is not None:
         problems.append(Problem("signature", PATH, signature.problem))
-    if signed_by is not None:
+    if signed_by is None:
+        unlisted = (path for path in uncovered if known and path not in _OWN)
+        problems += [
+            Problem("manifest", path, f"is not in SHA256SUMS; {_HINT}") for path in unlisted
+        ]
+    else:
         if not known:
             problems.append(Problem("signature", PATH, "there is nothing that is signed"))
         problems += [Problem("signature", path, "is not in SHA256SUMS") for path in uncovered]

@@ -106,6 +106,44 @@ def test_what_is_not_covered_is_said(out: Path) -> None:
     assert store.digest_file(out / SUMS) in text
 
 
+def test_only_files_of_the_user_may_be_absent_from_the_list(out: Path) -> None:
+    for name in ("LICENSE", ".gitattributes", "card.toml", "before_after.jpg"):
+        (out / name).write_text("x")
+    curate.write_checksums(out)
+    whole = (out / SUMS).read_text()
+    own = {"README.md", "LICENSE", "CITATION.cff", ".gitattributes", "card.toml"}
+    for line in whole.splitlines(keepends=True):
+        path = line.split()[1]
+        (out / SUMS).write_text(whole.replace(line, ""))
+        assert found(out) == (set() if path in own else {("manifest", path)})
+        assert check_checksums(out)[0].uncovered == (path,)
+        changed = (out / path).read_bytes()
+        (out / path).write_bytes(b"forged")
+        assert bool(found(out)) is (path not in own)
+        (out / path).write_bytes(changed)
+
+
+@needs_openssh
+def test_no_line_and_no_file_changes_after_signing(out: Path, keys: tuple[Path, Path]) -> None:
+    key = public(keys[0])
+    curate.write_checksums(out, keys[0])
+    whole = (out / SUMS).read_text()
+    for line in whole.splitlines(keepends=True):
+        path = line.split()[1]
+        before = (out / path).read_bytes()
+        (out / SUMS).write_text(whole.replace(line, ""))  # its line removed
+        assert ("signature", SUMS) in found(out, key)
+        (out / path).unlink()  # with the file
+        assert ("signature", SUMS) in found(out, key)
+        (out / path).write_bytes(b"forged")
+        (out / SUMS).write_text(whole)
+        update_checksums(out, [path])  # changed with its line
+        assert ("signature", SUMS) in found(out, key)
+        (out / path).write_bytes(before)
+        (out / SUMS).write_text(whole)
+        assert found(out, key) == set()
+
+
 def test_sealing_again_names_what_changed(out: Path) -> None:
     (out / "README.md").write_text("edited")
     (out / "CITATION.cff").unlink()

@@ -84,7 +84,7 @@ def test_every_change_of_every_file_is_named(layout: str, command: str, tmp_path
     make_outputs(tmp_path, layout)
     out = tmp_path / command
     assert lines_of(out) == []
-    for harm in [*of_files(out, tmp_path), *of_folders(out, tmp_path)]:
+    for harm in [*of_files(out, tmp_path), *of_folders(out, tmp_path), *of_lines(out)]:
         harm.do()
         try:
             lines = lines_of(out)
@@ -160,6 +160,21 @@ def of_folders(out: Path, spare: Path) -> Iterator[Harm]:
             back = partial(replace, folder, away.rename)
             yield Harm(f"{shown}: moved", partial(folder.rename, away), back, named)
             yield Harm(f"{shown}: linked", partial(move_and_link, folder, away), back, named)
+
+
+def of_lines(out: Path) -> Iterator[Harm]:
+    """Each line of each list of the manifest removed, with the file that it lists or without it."""
+    for name in ("SHA256SUMS", "others.jsonl"):
+        path = out / "manifest" / name
+        data = path.read_bytes() if path.exists() else b""
+        lines = data.splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            listed = out / line.decode().split()[-1] if name == "SHA256SUMS" else path
+            if listed.name in ("LICENSE", "CITATION.cff"):
+                continue  # may be the user's own
+            rest = b"".join(lines[:number] + lines[number + 1 :])
+            do, undo = partial(path.write_bytes, rest), partial(path.write_bytes, data)
+            yield Harm(f"{name} without {listed.name}", do, undo, (listed.name,))
 
 
 def replace(path: Path, make: Callable[[Path], object]) -> None:
