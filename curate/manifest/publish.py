@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.core import known
 from curate.core.arguments import checked
 from curate.core.entries import REMOVED, SHORTAGE, SURPLUS, ManifestEntry
 from curate.core.errors import WITHHELD_CODES, ManifestError, UsageError
@@ -39,8 +40,6 @@ GRID = 16
 """Boxes are rounded outwards to multiples of this, pixels: the blocks of JPEG masks."""
 MIN_CELL = 10
 """Minimum count that is shown of a split or a class."""
-OTHER = "other"
-"""Public reason for every reason that is not one of curate's own."""
 _WNID = re.compile(r"n\d{8}")
 _MAX_KEY = 128  # bytes
 
@@ -171,7 +170,7 @@ def public_reason(reason: str) -> str:
     is_known = (
         code in WITHHELD_CODES or code in (REMOVED, SHORTAGE, SURPLUS) or _WNID.fullmatch(code)
     )
-    return code if is_known else OTHER
+    return code if is_known else known.OTHER
 
 
 def suppress(counts: Mapping[str, int], min_cell: int) -> dict[str, int | None]:
@@ -232,8 +231,6 @@ PRIVATE = ("drop_keys", "faces_sha256", "files", "include", "positive", "weights
 """Keys of a recipe that are digests or names of the user's files, annotations and labels; not
 published."""
 
-_OF_REVIEW = ("task", "blind", "reviewers", "states")
-
 
 def _describe(
     run: Mapping[str, Any],
@@ -263,14 +260,20 @@ def _describe(
 
 
 def _describe_detection(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Models and reviews without digests of the user's weights and of decisions."""
-    is_own = any(model["package"] == "file" for model in run["detectors"])
-    found: dict[str, Any] = {"detectors": [] if is_own else run["detectors"]}
+    """Models and reviews without digests of the user's weights and of decisions.
+
+    What a file of faces states of them may be anything: only curate's own names are published.
+    """
     given = run.get("given_faces")
+    models = run["detectors"] if given is None else known.select_known_models(run["detectors"])
+    is_own = any(model["package"] == "file" for model in models)
+    found: dict[str, Any] = {"detectors": [] if is_own else models}
     if given is not None:
         recipe = {key: value for key, value in given["recipe"].items() if key not in PRIVATE}
-        reviews = [{key: each[key] for key in _OF_REVIEW} for each in given["reviews"]]
-        found["given_faces"] = {"recipe": recipe, "reviews": reviews}
+        found["given_faces"] = {
+            "recipe": known.select_known_recipe(recipe),
+            "reviews": known.select_known_reviews(given["reviews"], run["counts"]["images"]),
+        }
     return found
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ import curate
 from curate.core.entries import SURPLUS
 from curate.core.errors import WITHHELD_CODES, ManifestError, UsageError
 from curate.core.geometry import Box
+from curate.core.known import OTHER
 from curate.manifest import store
 from curate.manifest.publish import (
     GRID,
@@ -258,3 +260,63 @@ def test_every_code_of_a_reason_is_known() -> None:
     }
     assert len(codes) > 10
     assert codes <= WITHHELD_CODES
+
+
+CANARY = "CANARY John Smith, 52.37 N"
+
+
+def give_faces(sealed: Path, models: list[dict[str, Any]], given: dict[str, Any]) -> None:
+    run = json.loads((sealed / "run.json").read_text())
+    (sealed / "run.json").write_text(json.dumps(run | {"detectors": models, "given_faces": given}))
+
+
+def review(**other: Any) -> dict[str, Any]:
+    states = {"reviewed": 2**62, "sampled": 1, "not looked at": 0}
+    return {
+        "id": CANARY,
+        "task": "sample",
+        "blind": True,
+        "reviewers": 2**62,
+        "states": states,
+        "journal_sha256": "5" * 64,
+        **other,
+    }
+
+
+@pytest.mark.parametrize("key", ["name", "package", "version", "backend", "file of weights"])
+@pytest.mark.parametrize("text", [CANARY, "john", "9" * 30, "1.2.3 john", "onnxruntime john"])
+def test_models_of_a_file_of_faces_are_published_by_known_names_only(
+    key: str, text: str, sealed: Path, tmp_path: Path
+) -> None:
+    [*models] = json.loads((sealed / "run.json").read_text())["detectors"]
+    for model in models:
+        if key == "file of weights":
+            model["weights_sha256"] |= {text: "5" * 64}
+        else:
+            model[key] = text
+    give_faces(sealed, models * 20, {"recipe": {"detector": text, "profile": text}, "reviews": []})
+    publish_manifest(sealed, tmp_path / "public")
+    public = json.loads((tmp_path / "public/run.json").read_text())
+    assert text not in json.dumps([public["detectors"], public["given_faces"]])
+    assert len(public["detectors"]) <= len(models)
+    assert public["given_faces"]["recipe"] == {"detector": OTHER, "profile": OTHER}
+
+
+def test_known_models_and_reviews_of_a_file_of_faces_are_published(
+    sealed: Path, tmp_path: Path
+) -> None:
+    run = json.loads((sealed / "run.json").read_text())
+    reviews = [review(), review(task=CANARY)] * 20
+    recipe = {"detector": "fusion", "profile": "fast", "confidence": 0.5, "device": "cpu"}
+    give_faces(sealed, run["detectors"], {"recipe": recipe, "reviews": reviews})
+    publish_manifest(sealed, tmp_path / "public")
+    public = json.loads((tmp_path / "public/run.json").read_text())
+    assert public["detectors"] == run["detectors"]
+    assert public["given_faces"]["recipe"] == recipe
+    found = public["given_faces"]["reviews"]
+    assert len(found) == 16
+    assert {each["task"] for each in found} == {"sample", OTHER}
+    images = run["counts"]["images"]
+    states = {"reviewed": images, "sampled": 1, "not looked at": 0}
+    assert found[0] == {"task": "sample", "blind": True, "reviewers": 1000, "states": states}
+    assert "CANARY" not in json.dumps(public)
