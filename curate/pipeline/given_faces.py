@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 from curate.codec.decoding import MAX_FRAMES
 from curate.core.errors import DataError, SetupError, WithheldError
 from curate.core.geometry import Box
-from curate.layouts.annotations import shorten
 from curate.layouts.faces import iter_given_faces, table
 from curate.layouts.faces.boxes import GivenFaces
+from curate.layouts.faces.decisions import iter_decisions
 from curate.manifest import store
 from curate.manifest.faces import INFO
 from curate.obfuscators.masks import MAX_REGIONS
@@ -254,26 +254,12 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
 
 def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
     """Yield each face's box, frames, and further fields that the file has."""
-    for index, box in enumerate(given.boxes):
+    for index, decision in enumerate(iter_decisions(given)):
         # With one more than any image has, it is withheld.
         frames = sorted({*given.frames[index]})[: MAX_FRAMES + 1] if given.frames else None
-        stored_fields = given.fields[index] if given.fields else {}
-        decision = {
-            key: stored_fields[key]
-            for key in _DECIDED
-            if isinstance(stored_fields.get(key), _PLAIN)
-        }
-        if max(map(len, map(str, decision.values())), default=0) > _MAX_FIELD:
-            raise DataError(
-                f"the file of faces has {' or '.join(decision)} of more than {_MAX_FIELD:,} "
-                f"characters for {shorten(given.id)}; shorten or remove them"
-            )
-        yield box.xyxy, frames, decision
+        yield given.boxes[index].xyxy, frames, decision
 
 
-_DECIDED = ("confidence", "detectors", "decided_by")
-_PLAIN = (str, int, float, list)
-_MAX_FIELD = 1000  # characters of one of them, which a table can repeat for every face
 _MAX_ID = 4096  # characters
 # 300 characters of a reason are used, and digests of 65 match none.
 _INSERT = "INSERT INTO given VALUES (?, ?, ?, ?, substr(?, 1, 300), substr(?, 1, 65), ?, ?, ?)"

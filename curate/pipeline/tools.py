@@ -27,6 +27,7 @@ from curate.manifest.store import (
 from curate.obfuscators import masks
 from curate.pipeline.given_faces import FaceIndex, find_digests, find_records
 from curate.pipeline.image import Tools
+from curate.pipeline.inspection import ManifestLimits
 from curate.pipeline.session import Session
 from curate.recipe import Recipe
 from curate.storage.regular import iter_short_lines, open_regular
@@ -149,7 +150,7 @@ def load_provenance(path: Path) -> dict[str, Any]:
         records nothing, such as one from another program.
 
     Raises:
-        DataError: if what is recorded is malformed.
+        DataError: if what is recorded is malformed, or over the limits of a manifest's texts.
     """
     info: Mapping[str, Any] | None = None
     sidecar = find_digests(path)
@@ -159,7 +160,13 @@ def load_provenance(path: Path) -> dict[str, Any]:
         info = load_faces_info(path)
     elif sidecar is not None:
         info = _load_first_line(sidecar).get(INFO.decode())
-    return select_provenance(info or {}, str(path))
+    found = select_provenance(info or {}, str(path))
+    if ManifestLimits(()).document_record(found) != found:
+        raise DataError(
+            f"{path} records names of detectors or reviews over the limits of texts; shorten them, "
+            "or detect the faces again"
+        )
+    return found
 
 
 def _load_first_line(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -341,6 +342,25 @@ def test_a_lost_label_of_an_export_is_not_that_of_another_image(
         curate.blur(small, tmp_path / "out", Recipe(), session)
 
 
+ENCODED = base64.b64encode(bytes(n * n * 7919 % 251 for n in range(300))).decode()
+
+
+@pytest.mark.parametrize("key", ["name", "package", "version", "backend"])
+def test_names_of_detectors_that_verify_would_refuse_are_refused(
+    key: str, small: Path, tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces.parquet"
+    curate.detect(small, faces, Recipe(profile="fast"), Session(workers=1))
+    table = pq.read_table(faces)
+    info = json.loads(pq.read_metadata(faces).metadata[b"curate_faces"])
+    info["detectors"] = [model | {key: ENCODED} for model in info["detectors"]]
+    metadata = {"curate_faces": json.dumps(info)}
+    pq.write_table(table.replace_schema_metadata(metadata), faces)
+    with pytest.raises(DataError, match="names of detectors or reviews over the limits of texts"):
+        curate.blur(small, tmp_path / "out", session=Session(faces=faces))
+    assert not (tmp_path / "out/manifest").exists()
+
+
 def test_fields_that_a_table_can_repeat_for_every_face_are_short(
     small: Path, tmp_path: Path
 ) -> None:
@@ -348,6 +368,11 @@ def test_fields_that_a_table_can_repeat_for_every_face_are_short(
     changes = {
         "of more than 1,000 characters": [{"faces": [face | {"decided_by": "a" * 2000}]}],
         "an id of 5,000 characters": [{"id": "a" * 5000}],
+        "has detectors over the limits of texts": [{"faces": [face | {"detectors": [ENCODED]}]}],
+        "has decided_by over the limits": [{"faces": [face | {"decided_by": ENCODED}]}],
+        "detectors over the limits": [
+            {"faces": [face | {"detectors": [ENCODED[n : n + 50]]} for n in range(100)]}
+        ],
     }
     for message, rows in changes.items():
         pq.write_table(pa.Table.from_pylist([{"id": "0.png", "faces": [face]} | rows[0]]),
