@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.balance.correct.verify import is_correction
+from curate.core import known
 from curate.core.entries import REMOVED, Outcome
 from curate.core.errors import DataError, ManifestError, describe_malformed
 from curate.core.protocols import Source, iter_containers
@@ -21,7 +22,6 @@ from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
 from curate.manifest.publish import (
     MIN_CELL,
-    OTHER,
     PRIVATE,
     RECORDS,
     describe_classes,
@@ -287,7 +287,7 @@ def count_withheld(dataset: Dataset) -> dict[str, int]:
     counts = Counter[str]()
     for item in dataset.items():
         if not item.is_written:
-            counts[public_reason(item.reason or OTHER)] += 1
+            counts[public_reason(item.reason or known.OTHER)] += 1
     return dict(sorted(counts.items()))
 
 
