@@ -1,16 +1,26 @@
-"""Shards: consecutive records, written to a staging folder and committed by one rename."""
+"""Shards: consecutive records, written to a staging folder and committed by one rename.
+
+A shard lists its files with their digests, so that what has become of them can be checked later.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from curate.core.records import ImageRecord
 from curate.storage.atomic import sync_folder, sync_tree
+from curate.storage.regular import iter_short_lines, open_regular
+
+FILES = "files.jsonl"
+"""List of a shard's files: a line for each, ``[path, SHA-256]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Stage:
     def __init__(self, staging: Path, committed: Path, name: str) -> None:
         self._folder = staging / f"{name}.{secrets.token_hex(8)}"
         self._target = committed / name
+        self._digests: dict[str, str] = {}
 
     def __enter__(self) -> Stage:
         self._folder.mkdir()
@@ -95,13 +106,19 @@ class Stage:
     def write(self, path: PurePosixPath | str, data: bytes) -> None:
         """Write one file of the shard."""
         self.path(path).write_bytes(data)
+        self._digests[str(path)] = hashlib.sha256(data).hexdigest()
 
     def commit(self) -> None:
-        """Flush the shard to the disk, then publish it by an atomic rename.
+        """List the shard's files, flush it to the disk, then publish it by an atomic rename.
 
         A shard that another process committed in the meantime is kept:
         equal records and recipe give equal bytes.
         """
+        with (self._folder / FILES).open("w", encoding="ascii") as file:
+            for path in sorted(_iter_files(self._folder)):
+                if path != FILES:
+                    digest = self._digests.get(path) or _digest(self._folder / path)
+                    file.write(f"{json.dumps([path, digest])}\n")
         sync_tree(self._folder)
         try:
             self._folder.rename(self._target)
@@ -109,3 +126,60 @@ class Stage:
             if not self._target.is_dir():
                 raise
         sync_folder(self._target.parent)
+
+
+def iter_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Iterate over the list of a committed shard: each path, with its SHA-256.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged.
+        TypeError: if it has anything else.
+    """
+    with open_regular(folder / FILES) as file:
+        for path, digest in map(json.loads, iter_short_lines(file)):
+            yield PurePosixPath(path).as_posix(), digest
+
+
+def find_damage(folder: Path, moved: Callable[[str], Path | None]) -> str | None:
+    """Compare the files of a committed shard with their list.
+
+    Args:
+        folder: the shard.
+        moved: where a file is that is no longer in the shard's folder; None if it need not be.
+
+    Returns:
+        What differs first, or None if each file is what was written and there is no other.
+    """
+    listed = {FILES}
+    try:
+        for path, digest in iter_files(folder):
+            listed.add(path)
+            place = folder / path if (folder / path).exists() else moved(path)
+            if place is not None and (damage := _compare(place, digest)):
+                return f"{path} {damage}"
+    except (OSError, ValueError, TypeError):
+        return f"its {FILES} cannot be read"
+    other = next((path for path in _iter_files(folder) if path not in listed), None)
+    return None if other is None else f"{other} is not one of its files"
+
+
+def _compare(path: Path, digest: str) -> str | None:
+    """What is wrong with a file, or None if it has this digest."""
+    try:
+        return None if _digest(path) == digest else "has changed"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _digest(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _iter_files(folder: Path) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name).relative_to(folder).as_posix() for name in names)

@@ -1,8 +1,9 @@
 """Assemble the output of a run from its committed shards.
 
-Images become files, or members of containers that are written again; other files are copied
-and listed; ``run.json`` is written last. Every step can be interrupted and repeated: files
-move by rename, and the manifest appears in OUT last, so an OUT with a manifest is complete.
+Shards whose files are not what was written are done again first. Images become files, or members
+of containers that are written again; other files are copied and listed; ``run.json`` is written
+last. Every step can be interrupted and repeated: files move by rename, and the manifest appears in
+OUT last, so an OUT with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from curate.manifest import store
 from curate.manifest.checksums import save_checksums
 from curate.manifest.schema import VERSION
 from curate.manifest.signature import sign
-from curate.pipeline.output_images import has_output
 from curate.pipeline.shard import DATA, PART
 from curate.pipeline.tools import margin_of, open_obfuscator
 from curate.pipeline.workspace import Plan, Workspace, libraries
@@ -129,13 +129,14 @@ def move_results(workspace: Workspace, key: Path | None) -> None:
 
 
 def is_assembled(workspace: Workspace, facts: str = store.RUN) -> bool:
-    """Whether all that is left to do is to move the result to OUT.
+    """Whether all that is left to do is to move the manifest to OUT.
 
     Args:
         workspace: the work folder.
         facts: the file of the manifest that is written last.
     """
-    return (workspace.final / store.MANIFEST / facts).is_file()
+    is_moved = not (workspace.final / DATA).exists()
+    return is_moved and (workspace.final / store.MANIFEST / facts).is_file()
 
 
 def remove_work(workspace: Workspace) -> None:
@@ -155,7 +156,7 @@ def load_models(workspace: Workspace) -> tuple[Model, ...]:
 def gather(
     workspace: Workspace, shards: int, loose: bool, check: Callable[[], object] = lambda: None
 ) -> None:
-    """Move the files of every committed shard to ``final/`` in the work folder.
+    """Move the images of every committed shard to ``final/``, and copy its part of the manifest.
 
     Args:
         workspace: the work folder.
@@ -171,43 +172,30 @@ def gather(
     for number in range(shards):
         check()
         folder = workspace.shards / shard_name(number)
-        if not folder.is_dir():
-            continue
         move_files(folder / DATA, data if loose else workspace.members)
-        part = folder / PART
-        if part.exists():
-            part.rename(records / store.part_name(number))
-        shutil.rmtree(folder)
+        shutil.copyfile(folder / PART, records / store.part_name(number))
 
 
-def check_records(workspace: Workspace, plan: Plan, size: int, has_files: bool) -> None:
-    """Check that every image has its record, and its file, whoever has written them.
+def check_records(workspace: Workspace, plan: Plan, size: int) -> None:
+    """Check that every image has its record, whoever has written it.
 
     Args:
         workspace: the work folder, with the shards gathered.
         plan: the list of the dataset.
         size: images per shard.
-        has_files: whether the images are files in the work folder.
 
     Raises:
-        DataError: if a record or a file is missing or does not belong to the run.
+        DataError: if a record is missing or does not belong to the run.
     """
     for number, position in plan.positions(size):
         name = store.part_name(number)
         part = workspace.final / store.MANIFEST / store.RECORDS_FOLDER / name
-        entries = list(store.iter_part(part))
         wanted = sorted(record.id for record in plan.shard(number, position, size).records)
-        if [entry.id for entry in entries] != wanted:
+        if [entry.id for entry in store.iter_part(part)] != wanted:
             raise DataError(
                 f"{name} does not have the records of its shard; remove {workspace.name} and run "
                 "again"
             )
-        for entry in entries if has_files else ():
-            if entry.output_path is not None and not has_output(workspace.final, entry):
-                raise DataError(
-                    f"{DATA}/{entry.output_path} is missing or has another size than its record; "
-                    f"remove {workspace.name} and run again"
-                )
 
 
 def move_files(origin: Path, target: Path) -> None:

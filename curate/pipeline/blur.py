@@ -313,7 +313,7 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     loose = next(iter_containers(run.source), None) is None
     assembly.gather(run.workspace, -(-plan.images // size), loose, run.check_unchanged)
     if run.session.finish:
-        assembly.check_records(run.workspace, plan, size, loose and run.remote is None)
+        assembly.check_records(run.workspace, plan, size)
     sidecars = _drop_withheld_rows(run, sidecars)
     others = write_other_files(run.workspace, run.source, sidecars, run.recipe, run.remote)
     if not loose:  # the images and what is around them were read from the same files

@@ -57,7 +57,7 @@ def rebuild(
     names = ImageNames(source)
     for number, container in enumerate(source.containers()):
         target = workspace.final / DATA / container
-        notes = workspace.rebuilt / f"{number:05d}.jsonl"
+        notes = workspace.notes_of_container(number)
         if not target.exists():
             if remote is not None:
                 remote.fetch_members(workspace, container)
@@ -98,7 +98,9 @@ def _rebuild_one(
         for left in source.rebuild(container, outputs, file, limits):
             line = {"path": str(left.path), "carried": False, "reason": left.reason}
             list_.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-        list_.write(json.dumps({"content": limits.content.to_dict()}, ensure_ascii=False) + "\n")
+        file.flush()
+        last = {"content": limits.content.to_dict(), "sha256": store.digest_file(partial)}
+        list_.write(json.dumps(last, ensure_ascii=False) + "\n")
     for path in (partial, notes):
         sync_file(path)
     sync_folder(notes.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from curate.core.errors import DataError, PausedError, SetupError
@@ -13,6 +14,7 @@ from curate.engine.local import Finished, Job, Progress
 from curate.engine.ray_cluster import import_ray
 from curate.engine.shards import Shard, shard_name
 from curate.manifest import store
+from curate.pipeline.damaged_shards import discard_damaged
 from curate.pipeline.environment import run_job
 from curate.pipeline.run import Run
 from curate.pipeline.session import Done, Snapshot, count_workers
@@ -22,6 +24,7 @@ from curate.recipe import Options
 
 R = TypeVar("R", bound=Options)
 
+_ATTEMPTS = 3  # at a run whose files change after they were written
 _VISIBLE_S = 60.0  # a shard committed on another machine is visible within this time
 _RECHECK_S = 1.0  # between two checks at shards that other processes hold
 
@@ -112,14 +115,12 @@ class ShardQueue:
         self.counts.update(self._load_tally(number))
 
     def _load_tally(self, number: int) -> dict[str, int]:
-        """Counts of a committed shard; after its files were gathered, only of its images."""
+        """Counts of a committed shard; only of its images if they are moved to OUT, or damaged."""
         path = self._workspace.shards / shard_name(number) / TALLY
         try:
             return _counts(store.load_json(path))
-        except FileNotFoundError:
-            return {"images": self._plan.size_of(number, self._size)}
         except (TypeError, DataError, OSError):
-            raise DataError(f"{path} is damaged; remove OUT and run again") from None
+            return {"images": self._plan.size_of(number, self._size)}
 
     def _claim(self, number: int, position: int) -> Shard | None:
         """Claim a shard and load its records, or return None if another process holds it."""
@@ -142,6 +143,9 @@ def _counts(tally: dict[str, Any]) -> dict[str, int]:
 def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> Done:
     """Run every shard that is not committed and not in work elsewhere, and wait for the others.
 
+    Before the output is assembled, shards of which a file is not what was written are done again.
+    On an object storage they are not: what was uploaded is checked by `verify`.
+
     Args:
         run: the run.
         plan: the list of the dataset.
@@ -150,8 +154,35 @@ def run_shards(run: Run[R], plan: Plan, job: Job, *, corrects: bool = False) -> 
 
     Raises:
         PausedError: if the session stopped the run.
-        DataError: if the session only finishes a run, and shards are missing.
+        DataError: if the session only finishes a run, and shards are missing; or if files of
+            shards change each time that they are done.
     """
+    session, images = run.session, 0
+    for _ in range(_ATTEMPTS):
+        done = _run_once(run, plan, job, corrects)
+        images += done.now
+        if session.shards is not None or run.remote is not None:
+            return done
+        damage = discard_damaged(run, done.total)
+        if not damage:
+            return replace(done, now=images)
+        session.notify(_describe_damage(damage))
+    raise DataError(
+        f"files of {run.workspace.root} are not what was written: {next(iter(damage.values()))}; "
+        "check the disk, then run the same command again"
+    )
+
+
+def _describe_damage(damage: dict[int, str]) -> str:
+    number, what = next(iter(damage.items()))
+    shards = "1 shard" if len(damage) == 1 else f"{len(damage):,} shards"
+    return (
+        f"To be done again, as files are not what was written: {shards} (first "
+        f"{shard_name(number)}: {what})."
+    )
+
+
+def _run_once(run: Run[R], plan: Plan, job: Job, corrects: bool) -> Done:
     session = run.session
     queue = ShardQueue(run, plan)
     resumed = queue.counts["images"]

@@ -12,7 +12,7 @@
     OUT/.curate/staging/          shards in progress
     OUT/.curate/shards/NNNNN/     shards committed
     OUT/.curate/members/          images to be written into their containers
-    OUT/.curate/rebuilt/          what was left out of each rebuilt container
+    OUT/.curate/rebuilt/          the digest of each rebuilt container, and what was left out of it
     OUT/.curate/final/            data/ and manifest/, assembled before they are moved to OUT
     OUT/.curate/old/              what an updated output replaces, until it is complete
     OUT/.curate/log.jsonl         clock times and facts of the host
@@ -147,23 +147,27 @@ class Workspace:
         )
 
     def is_committed(self, number: int) -> bool:
-        """Whether a shard is committed, gathered or not.
+        """Whether a shard is committed, here or in a finished OUT.
 
-        Another process may gather at the same time: the order is the one in which parts move.
+        Another process may finish at the same time: the folder of the shard is removed last.
         """
-        gathered = (folder / part_name(number) for folder in self._gathered())
-        return (self.shards / shard_name(number)).is_dir() or any(p.is_file() for p in gathered)
+        is_here = (self.shards / shard_name(number)).is_dir()
+        return is_here or any((each / part_name(number)).is_file() for each in self._finished())
 
     def list_committed(self) -> set[int]:
         """Numbers of all committed shards, from one listing of each folder."""
         found = {int(name) for name in _list_names(self.shards) if name.isdecimal()}
-        for folder in self._gathered():
+        for folder in self._finished():
             found.update(n for n in map(part_number, _list_names(folder)) if n is not None)
         return found
 
-    def _gathered(self) -> list[Path]:
-        tops = (self.final,) if self.updates else (self.final, self.out)
-        return [top / MANIFEST / RECORDS_FOLDER for top in tops]
+    def _finished(self) -> list[Path]:
+        """Folder of the parts that a process has moved to OUT; none while OUT is updated."""
+        return [] if self.updates else [self.out / MANIFEST / RECORDS_FOLDER]
+
+    def notes_of_container(self, number: int) -> Path:
+        """The notes about a rebuilt container, by its index in SOURCE."""
+        return self.rebuilt / f"{number:05d}.jsonl"
 
     def note(self, **facts: Any) -> None:
         """Add a line to the log."""
