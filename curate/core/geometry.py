@@ -25,9 +25,11 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) for value in self.xyxy):
+        x0, y0, x1, y1 = self.x0, self.y0, self.x1, self.y1
+        finite = math.isfinite
+        if not (finite(x0) and finite(y0) and finite(x1) and finite(y1)):
             raise DataError(f"box {self.xyxy} has a coordinate that is not a finite number")
-        if self.x1 < self.x0 or self.y1 < self.y0:
+        if x1 < x0 or y1 < y0:
             raise DataError(f"box {self.xyxy} has its corners reversed; give x0, y0, x1, y1")
 
     @property

@@ -16,6 +16,7 @@ from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.encodings import as_utf8, decode_head
+from curate.storage.index import NameIndex
 
 _MAX_LINE = 16 << 20  # bytes of a line; enough for a polygon of a million points
 _ELSEWHERE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][\w+.-]*://")
@@ -146,7 +147,23 @@ def resolve(base: str, value: Any, where: str) -> str:
         raise DataError(f"{where} is {shorten(value)}; give a path relative to the dataset")
     if ".." in value.replace("\\", "/").split("/"):
         raise DataError(f"{where} is {shorten(value)}, which leaves its folder; drop the '..'")
-    return posixpath.normpath(posixpath.join(base, value))
+    return posixpath.normpath(posixpath.join(base, value) if base else value)
+
+
+def add_to_split(names: NameIndex, split: str, name: str) -> bool:
+    """Add a name in the list of a split to those of the kind ``split``.
+
+    Args:
+        names: the value of a name is the split of the first list that has it.
+        split: the split.
+        name: the name.
+
+    Returns:
+        Whether it is new in that list.
+    """
+    if names.add("split", name, split):
+        return True
+    return names.get("split", name) != split and names.add(f"in {split}", name)
 
 
 def shorten(value: Any) -> str:
@@ -156,6 +173,8 @@ def shorten(value: Any) -> str:
 
 
 def _is_text(value: str) -> bool:
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:  # JSON can spell a lone surrogate
@@ -202,13 +221,17 @@ def load_kinds(file: BinaryIO, name: str) -> dict[str, str]:
     import ijson
 
     kinds: dict[str, str] = {}
-    key = None
+    key, depth = None, 0
     with _json_errors(name):
-        for prefix, event, value in ijson.parse(_DepthLimitedFile(file, name)):
-            if prefix == "" and event == "map_key":
-                key = value
-            elif key is not None:
+        for event, value in ijson.basic_parse(_DepthLimitedFile(file, name), use_float=True):
+            if key is not None:
                 kinds[key], key = event, None
+            elif depth == 1 and event == "map_key":
+                key = value
+            if event in ("start_map", "start_array"):
+                depth += 1
+            elif event in ("end_map", "end_array"):
+                depth -= 1
     return kinds
 
 
@@ -290,24 +313,25 @@ class _DepthLimitedFile:
         text = (self._escaped + data).replace(b"\\\\", b"__").replace(b'\\"', b"__")
         self._escaped = b"\\" if text.endswith(b"\\") else b""
         symbols = np.frombuffer(text, np.uint8)
-        quotes = np.cumsum(symbols == ord('"'), dtype=np.int64) + self._in_string
-        steps = np.where(quotes % 2 == 0, _DEPTHS[symbols], 0)
-        depths = self._depth + np.cumsum(steps, dtype=np.int64)
+        quotes = np.cumsum(symbols == ord('"'), dtype=np.uint8)  # whether odd is all that counts
+        is_text = ((quotes & 1) != self._in_string).view(np.int8)
+        depths = np.cumsum(_DEPTHS[symbols] * (1 - is_text), dtype=np.int32) + self._depth
         if depths.size:
-            is_inside = quotes[0] == quotes[-1] and (self._in_string or not text.strip(_DIGITS))
+            has_quote = text.find(b'"', 1) >= 0
+            is_inside = not has_quote and (self._in_string or not text.strip(_DIGITS))
             self._text = self._text + len(data) if is_inside else 0
             if self._text > _MAX_LINE:
                 raise DataError(
                     f"{self._name} has a text longer than {_MAX_LINE >> 20} MB, which is too long "
                     "for an annotation"
                 )
-            self._in_string, self._depth = bool(quotes[-1] % 2), int(depths[-1])
+            self._in_string, self._depth = bool(is_text[-1]), int(depths[-1])
             if self._longest is not None:
                 self._measure_value(depths, self._longest)
             if depths.max() > _MAX_DEPTH:
                 raise DataError(f"{self._name} is nested deeper than {_MAX_DEPTH} levels")
         for word in reversed(list(_WORD.finditer(text))):
-            if quotes[word.start()] % 2 == 0:
+            if not is_text[word.start()]:
                 data = data[: word.start() - lead] + b"null" + data[word.end() - lead :]
         return data
 

@@ -242,14 +242,17 @@ def save_face_index(faces: Iterable[GivenFaces], path: Path) -> None:
             "CREATE TABLE given (id TEXT, relative INTEGER, boxes TEXT, review TEXT, "
             "withheld TEXT, sha256 TEXT, width INTEGER, height INTEGER, count INTEGER)"
         )
-        for given in faces:
-            _check_id(given.id)
-            count = len(given.boxes)
-            boxes = json.dumps(list(_iter_faces(given)) if count <= MAX_REGIONS else [])
-            size = given.size or (None, None)
-            row = (given.id, given.relative, boxes, given.review, given.withheld)
-            table.execute(_INSERT, (*row, given.source_sha256, *size, count))
+        table.executemany(_INSERT, map(_to_row, faces))
         table.execute("CREATE INDEX by_id ON given (id)")
+
+
+def _to_row(given: GivenFaces) -> tuple[Any, ...]:
+    _check_id(given.id)
+    count = len(given.boxes)
+    boxes = json.dumps(list(_iter_faces(given)) if count <= MAX_REGIONS else [])
+    size = given.size or (None, None)
+    row = (given.id, given.relative, boxes, given.review, given.withheld)
+    return (*row, given.source_sha256, *size, count)
 
 
 def _iter_faces(given: GivenFaces) -> Iterator[tuple[Any, ...]]:
@@ -270,6 +273,8 @@ def _check_id(name: str) -> None:
         raise DataError(
             f"the file of faces has an id of {len(name):,} characters; at most {_MAX_ID:,} are read"
         )
+    if name.isascii():
+        return
     try:
         name.encode()
     except UnicodeEncodeError:

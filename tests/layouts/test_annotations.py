@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
 from curate.core.errors import DataError
-from curate.layouts.annotations import iter_items, iter_lines, resolve, shorten
+from curate.layouts.annotations import (
+    add_to_split,
+    iter_items,
+    iter_lines,
+    load_kinds,
+    resolve,
+    shorten,
+)
+from curate.storage.index import NameIndex
 
 
 @pytest.mark.parametrize(
@@ -59,3 +68,25 @@ def test_only_a_value_is_limited_and_not_what_is_around_it() -> None:
     long = b'{"y": [{"b": 1}, {"b": [' + b"1," * 100_000 + b"1]}]}"
     with pytest.raises(DataError, match="f has a value longer than"):
         list(iter_items(io.BytesIO(long), "y.item", "f", 1000))
+
+
+def test_a_name_is_of_the_first_list_and_duplicated_within_one() -> None:
+    names = NameIndex()
+    added = [("train", "a"), ("val", "a"), ("val", "a"), ("train", "a"), ("val", "b"), ("val", "b")]
+    assert [add_to_split(names, *each) for each in added] == [True, True, False, False, True, False]
+    assert [names.get("split", name) for name in "abc"] == ["train", "val", None]
+
+
+def test_the_kinds_of_a_document_are_of_its_own_keys() -> None:
+    inner = '{"images": {"x": [{"deep": 1}]}, "n": -0.5, "a": [[]], "t": "{", "images": null}'
+    kinds = {"images": "null", "n": "number", "a": "start_array", "t": "string"}
+    assert load_kinds(io.BytesIO(inner.encode()), "f") == kinds
+    assert load_kinds(io.BytesIO(f"[{inner}]".encode()), "f") == {}
+
+
+def test_brackets_and_words_are_followed_across_quotes_and_blocks() -> None:
+    """More than 255 quotes in a block, texts that span blocks, and words that are not JSON."""
+    texts = [f'[{{"}}" {"NaN"}' * 300, "Infinity" * 9000, '\\"]NaN' * 400]
+    value = [*texts, *(["]"] * 400)]
+    data = json.dumps([{"t": value, "n": 1}] * 3).replace('"n": 1', '"n": NaN').encode()
+    assert list(iter_items(io.BytesIO(data), "item", "f")) == [{"t": value, "n": None}] * 3

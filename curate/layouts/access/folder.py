@@ -143,7 +143,7 @@ class LocalFolder:
         if is_tool_path(path):
             return None
         try:
-            status = (self.root / path).stat()
+            status = os.stat(os.path.join(self.uri, path))  # noqa: PTH116, PTH118 - of many
         except (OSError, ValueError):
             return None
         return FileInfo(path, status.st_size, _stamp(status), stat.S_ISREG(status.st_mode))

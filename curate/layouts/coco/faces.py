@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,8 @@ def iter_faces(path: Path) -> Iterator[GivenFaces]:
             yield GivenFaces(name, (), size=parse_size(image, f"{path}: images[{number}]"))
         for number, annotation in enumerate(_items(path, "annotations.item")):
             where = f"{path}: annotations[{number}]"
-            if _is_face(annotation, categories, where):
-                found = _parse(annotation, names, where)
-                yield replace(found, fields=(_find_fields(annotation, faces),))
+            if not categories or _find_category(annotation, categories, where) in faces:
+                yield _parse(annotation, names, where, faces)
 
 
 def save_faces(images: Iterable[FoundFaces], path: Path) -> None:
@@ -135,13 +133,11 @@ def _find(item: Any, where: str, *keys: str) -> tuple[Any, ...]:
     return tuple(item[key] for key in keys)
 
 
-def _is_face(annotation: Any, categories: Mapping[Any, str], where: str) -> bool:
-    if not categories:
-        return True
+def _find_category(annotation: Any, categories: Mapping[Any, str], where: str) -> int | str:
     (key,) = _find(annotation, where, "category_id")
     if not isinstance(key, int | str) or isinstance(key, bool) or key not in categories:
         raise DataError(f"{where} has the category {shorten(key)}, which the file does not have")
-    return names_faces(categories[key])
+    return key
 
 
 def _items(path: Path, prefix: str) -> Iterator[Any]:
@@ -149,14 +145,17 @@ def _items(path: Path, prefix: str) -> Iterator[Any]:
         yield from iter_items(file, prefix, str(path))
 
 
-def _parse(annotation: Any, names: sqlite3.Connection, where: str) -> GivenFaces:
+def _parse(
+    annotation: Any, names: sqlite3.Connection, where: str, faces: Mapping[Any, str]
+) -> GivenFaces:
     image, bbox = _find(annotation, where, "image_id", "bbox")
     key = repr(image)
     row = names.execute("SELECT name FROM images WHERE id = ?", (key,)).fetchone()
     if row is None:
         raise DataError(f"{where} belongs to image {shorten(image)}, which is absent")
     x, y, width, height = parse_numbers(bbox, "x, y, width, height", f"{where}.bbox")
-    return GivenFaces(row[0], (make_box((x, y, x + width, y + height), f"{where}.bbox"),))
+    box = make_box((x, y, x + width, y + height), f"{where}.bbox")
+    return GivenFaces(row[0], (box,), fields=(_find_fields(annotation, faces),))
 
 
 def _find_fields(annotation: Any, faces: Mapping[Any, str]) -> dict[str, Any]:

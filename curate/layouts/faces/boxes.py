@@ -96,7 +96,7 @@ def parse_numbers(values: Any, names: str, where: str) -> tuple[float, ...]:
         shown = " ".join(ascii(values).split())
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         raise DataError(f"{where} is not a box: expected four numbers, {names}, not {shown}")
-    return tuple(float(value) for value in values)
+    return tuple(map(float, values))
 
 
 def _is_number(value: Any) -> bool:

@@ -15,6 +15,7 @@ from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.annotations import (
     Problems,
+    add_to_split,
     iter_lines,
     open_annotation,
     read_head,
@@ -254,10 +255,8 @@ class Voc(LabelMapLayout):
                 name = _FLAG.sub("", line.strip())
                 with problems.collect(path):
                     key = self.listed_key(path, name, where) if name else ""
-                    if key and not names.add(f"in {split}", key):
+                    if key and not add_to_split(names, split, key):
                         problems.add(path, f"{where} names {name!a}, which is duplicated")
-                    if key:
-                        names.add("split", key, split)
 
 
 def _names_image(filename: str, key: str) -> bool:

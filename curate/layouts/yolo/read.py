@@ -16,7 +16,14 @@ from curate.core.errors import DataError
 from curate.core.protocols import SidecarFile
 from curate.core.records import ImageRecord
 from curate.layouts.access.folder import FileInfo, Folder
-from curate.layouts.annotations import Problems, iter_lines, open_annotation, resolve, shorten
+from curate.layouts.annotations import (
+    Problems,
+    add_to_split,
+    iter_lines,
+    open_annotation,
+    resolve,
+    shorten,
+)
 from curate.layouts.containers import iter_listed_folders
 from curate.layouts.contents import note_contained
 from curate.layouts.files import ANNOTATION_SUFFIXES, FileLayout, not_recognized, split_of_folders
@@ -140,10 +147,8 @@ class Yolo(FileLayout):
                 for where, line in iter_lines(file, path):
                     with problems.collect(path):
                         image = self.find_listed(line.strip(), path, where) if line.strip() else ""
-                        if image and not names.add(f"in {split}", image):
+                        if image and not add_to_split(names, split, image):
                             problems.add(path, f"{where} names {line!a}, which is duplicated")
-                        if image:
-                            names.add("split", image, split)
         return names
 
     def format_of(self, path: str) -> str:
@@ -286,10 +291,13 @@ class Yolo(FileLayout):
             DataError: if it is not a relative path in SOURCE.
         """
         image = resolve("", line, where)
-        if self.folder.info(image) is None:
-            image = image.removeprefix("data/")  # the folder of Darknet in which SOURCE is
-        sibling = resolve(posixpath.dirname(path), line, where)
-        return image if self.folder.info(sibling) is None else sibling
+        parent = posixpath.dirname(path)
+        for each in (
+            (posixpath.normpath(posixpath.join(parent, image)), image) if parent else (image,)
+        ):
+            if self.folder.info(each) is not None:
+                return each
+        return image.removeprefix("data/")  # the folder of Darknet in which SOURCE is
 
     @cached_property
     def _list_paths(self) -> list[tuple[str, str]]:

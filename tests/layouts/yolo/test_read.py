@@ -184,3 +184,45 @@ def test_lists_may_have_a_year(name: str, split: str, tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert [record.split for record in source.records()] == [split]
     assert list(source.check(strict=True)) == []
+
+
+def test_a_list_asks_once_for_each_of_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists have millions of lines, which no image need have."""
+    write(tmp_path, "images/a.jpg", jpeg(1))
+    write(tmp_path, "labels/a.txt", "0 .5 .5 .1 .1\n")
+    write(tmp_path, "data.yaml", "train: train.txt\nval: val.txt\nnames: [x]\n")
+    lines = "".join(f"./images/{number}.jpg\n" for number in range(200))
+    write(tmp_path, "train.txt", f"./images/a.jpg\n{lines}./images/7.jpg\n")
+    write(tmp_path, "val.txt", "images/a.jpg\nimages/8.jpg\nimages/8.jpg\n")
+    source = open_source(str(tmp_path))
+    asked: list[str] = []
+    info = source.folder.info  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        source.folder,  # type: ignore[attr-defined]
+        "info",
+        lambda path: (asked.append(path), info(path))[1],
+    )
+    notes = list(source.check())
+    assert len([path for path in asked if path.startswith("images/")]) <= 206
+    assert [record.split for record in source.records()] == ["train"]
+    assert (
+        "1 problems in train.txt; the first: train.txt, line 202 names './images/7.jpg'" in notes[0]
+    )
+    assert "1 problems in val.txt; the first: val.txt, line 3 names 'images/8.jpg'" in notes[1]
+
+
+@pytest.mark.parametrize("line", ["images/a.jpg", "../x/images/a.jpg", "data/images/a.jpg"])
+def test_a_line_of_a_list_means_the_image_beside_it_first(line: str, tmp_path: Path) -> None:
+    write(tmp_path, "lists/images/a.jpg", jpeg(1))
+    write(tmp_path, "images/a.jpg", jpeg(2))
+    write(tmp_path, "images/b.jpg", jpeg(3))
+    write(tmp_path, "data.yaml", "train: lists/train.txt\nnames: [x]\n")
+    source = open_source(str(tmp_path))
+    if line.startswith(".."):
+        with pytest.raises(DataError, match="leaves its folder"):
+            source.find_listed(line, "lists/train.txt", "here")  # type: ignore[attr-defined]
+        return
+    found = source.find_listed(line, "lists/train.txt", "here")  # type: ignore[attr-defined]
+    assert found == ("images/a.jpg" if line.startswith("data/") else "lists/images/a.jpg")
