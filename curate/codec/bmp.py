@@ -72,8 +72,9 @@ class BmpCodec:
             data = write_bmp(indexed.indices, indexed.palette, 8)
         elif frames is None and picture.mode == "1":
             data = write_bmp(frame // 255, _GRAYS[[0, 255]], 1)
-        elif frame.ndim == 2:
-            data = write_bmp(frame, _GRAYS, 8)
+        elif frame.ndim == 2 or (picture.stored is not None and _is_gray(frame)):
+            # a palette is one of grays, with 8 bits, or none: its other colors may be hidden
+            data = write_bmp(frame if frame.ndim == 2 else frame[..., 0], _GRAYS, 8)
         else:
             data = write_bmp(frame)
         return Encoded(data, Route.LOSSLESS, picture.note)
@@ -82,6 +83,10 @@ class BmpCodec:
         """List what a BMP output contains besides its pixels."""
         self.load(data, options)
         return stray_bytes(data)
+
+
+def _is_gray(frame: Frame) -> bool:
+    return bool((frame == frame[..., :1]).all())
 
 
 def _size(data: bytes) -> tuple[int, int]:

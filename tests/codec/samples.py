@@ -97,6 +97,11 @@ def png(frame: Array, before: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     return write_png([(b"IHDR", header_for(frame).to_bytes()), *before, (b"IDAT", deflate(frame))])
 
 
+def color_key_png() -> bytes:
+    pixels = photo()
+    return encoded(Image.fromarray(pixels), "PNG", transparency=tuple(pixels[0, 0].tolist()))
+
+
 def palette_image(width: int = 50, height: int = 40) -> Image.Image:
     return Image.fromarray(photo(width, height)).quantize(40)
 
@@ -160,7 +165,7 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "png-bilevel": lambda: encoded(Image.fromarray(photo()).convert("1"), "PNG"),
     "png-palette": lambda: encoded(palette_image(), "PNG"),
     "png-palette-alpha": lambda: encoded(palette_image(), "PNG", transparency=bytes(range(40))),
-    "png-color-key": lambda: encoded(Image.fromarray(photo()), "PNG", transparency=(9, 9, 9)),
+    "png-color-key": color_key_png,
     "png-animated": lambda: animated("PNG", "RGBA"),
     "png-hidden-default": lambda: animated("PNG", default_image=True),
     "webp-lossy": lambda: encoded(Image.fromarray(photo()), "WEBP", quality=80),

@@ -167,3 +167,96 @@ def test_an_image_without_transparency_is_shown_as_it_is() -> None:
     picture = codec.load(samples.SAMPLES["gif-animated"]())
     counts = {len(codec.appearances(picture, number)) for number in range(len(picture.frames))}
     assert counts == {1}
+
+
+def gif_of(indices: samples.Array, palette: bytes, **how: int) -> bytes:
+    """A GIF of these indices and this palette, which Pillow would not write."""
+    image = Image.fromarray(indices.astype(np.uint8))
+    stream = parse_gif(samples.encoded(image, "GIF", optimize=False, **how))
+    images = tuple(replace(image, palette=b"", control=None) for image in stream.images)
+    return replace(stream, palette=palette, images=images).to_bytes()
+
+
+@pytest.mark.parametrize("colors", [2, 4, 8, 16, 128])
+@pytest.mark.parametrize("count", [1, 40])
+def test_indices_beyond_the_palette_cannot_hide_a_picture(colors: int, count: int) -> None:
+    """Decoders show them as black."""
+    indices = np.random.default_rng(1).integers(0, colors, (30, 40), dtype=np.uint8)
+    palette = np.random.default_rng(3).bytes(3 * colors)
+    assert codec.load(gif_of(indices, palette)).mode == "P"
+    indices.flat[:count] = np.arange(colors, colors + count)
+    data = gif_of(indices, palette)
+    with pytest.raises(WithheldError, match="not in the palette"):
+        codec.load(data)
+    assert "not in the palette" in codec.find_leaks(data)[0]
+
+
+def test_a_gif_without_a_palette_is_withheld() -> None:
+    with pytest.raises(WithheldError, match="not in the palette"):
+        codec.load(gif_of(samples.photo(20, 20, 0), b""))
+
+
+def test_a_transparent_index_beyond_the_palette_is_no_color() -> None:
+    stream = parse_gif(gif_of(np.arange(200).reshape(10, 20) % 5, bytes(range(12))))
+    images = tuple(replace(image, control=b"\1\0\0\4") for image in stream.images)
+    picture = codec.load(replace(stream, images=images).to_bytes())
+    assert (picture.frames[0][..., 3] == 0).sum() == 40
+    assert codec.find_leaks(codec.save(picture, None, []).data) == []
+
+
+@pytest.mark.parametrize("colors", [2, 4, 8, 16, 256])
+def test_entries_of_equal_color_are_merged_in_any_palette(colors: int) -> None:
+    indices = np.random.default_rng(2).integers(0, colors, (30, 40), dtype=np.uint8)
+    data = gif_of(indices, b"\7" * (3 * colors))
+    assert codec.find_leaks(data)
+    written = codec.save(codec.load(data), None, [])
+    assert written.route is Route.LOSSLESS
+    assert codec.find_leaks(written.data) == []
+    with Image.open(io.BytesIO(written.data)) as image:
+        assert np.ptp(np.array(image)) == 0
+
+
+def codes_of(codes: list[tuple[int, int]]) -> bytes:
+    """LZW data of codes and their widths, for images of 8 bits."""
+    held = bits = 0
+    for code, width in codes:
+        held |= code << bits
+        bits += width
+    return b"\x08" + held.to_bytes(-(-bits // 8), "little")
+
+
+CLEAR, END = (256, 9), (257, 9)
+ODD_CODES = {
+    "none": [CLEAR, (1, 9), (258, 9), (259, 9), (2, 9), END],
+    "clear codes in sequence": [CLEAR, CLEAR, CLEAR, (1, 9), (258, 9), (259, 9), (2, 9), END],
+    "an early clear code": [CLEAR, (1, 9), (258, 9), CLEAR, (1, 9), (258, 9), (2, 9), END],
+    "no first clear code": [(1, 9), (258, 9), (259, 9), (2, 9), END],
+    "a clear code before the end": [CLEAR, (1, 9), (258, 9), (259, 9), (2, 9), CLEAR, END],
+    "short strings": [CLEAR, *[(1, 9)] * 6, (2, 9), END],
+    "bits after the end": [CLEAR, (1, 9), (258, 9), (259, 9), (2, 9), END, (1, 2)],
+    "a byte after the end": [CLEAR, (1, 9), (258, 9), (259, 9), (2, 9), END, (77, 9)],
+}
+
+
+@pytest.mark.parametrize("kind", ODD_CODES)
+def test_codes_that_no_encoder_writes_are_written_again(kind: str) -> None:
+    stream = parse_gif(gif_of(np.array([[1, 1, 1, 1, 1, 1, 2]]), bytes(range(48)) * 16))
+    images = (replace(stream.images[0], data=codes_of(ODD_CODES[kind]), interlaced=False),)
+    data = replace(stream, images=images).to_bytes()
+    picture = codec.load(data)
+    assert np.array_equal(picture.frames[0][0, :, 0], [3] * 6 + [6])
+    written = codec.save(picture, None, [])
+    kept = kind == "none"
+    assert written.route is (Route.COPIED if kept else Route.LOSSLESS)
+    assert codec.find_leaks(written.data) == []
+    assert any("no encoder writes" in leak for leak in codec.find_leaks(data)) != kept
+    assert np.array_equal(codec.load(written.data).frames[0], picture.frames[0])
+
+
+def test_the_transparent_index_of_an_opaque_image_is_dropped() -> None:
+    stream = parse_gif(gif_of(np.array([[0, 1], [1, 0]]), bytes(range(6))))
+    images = tuple(replace(image, control=b"\4\7\0\x58") for image in stream.images)
+    data = replace(stream, images=images).to_bytes()
+    written = codec.save(codec.load(data), None, []).data
+    assert parse_gif(written).images[0].control == b"\4\7\0\0"
+    assert codec.find_leaks(data)

@@ -1,4 +1,4 @@
-"""GIF89a blocks: parsing and writing, and a check of LZW image data without decoding."""
+"""GIF89a blocks: parsing and writing, and a check of LZW image data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from curate.core.errors import WithheldError
 
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 _CONTROL, _APPLICATION, _PLAIN_TEXT = 0xF9, 0xFF, 0x01
+_MAX_CODES = 4096
 _LOOP = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 
@@ -107,7 +108,7 @@ def parse_gif(data: bytes) -> GifStream:
         elif kind == _EXTENSION:
             label, blocks = reader.take(1)[0], reader.blocks()
             if label == _CONTROL and len(blocks[0] if blocks else b"") == 4:
-                control = bytes([blocks[0][0] & 0x1D]) + blocks[0][1:]
+                control = _control(blocks[0])
             elif label == _APPLICATION and _is_loop(blocks):
                 loops = int.from_bytes(blocks[1][1:3], "little")
             else:
@@ -121,10 +122,14 @@ def parse_gif(data: bytes) -> GifStream:
 
 
 def scan_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
-    """Check LZW codes without building their strings (GIF89a, appendix F).
+    """Check LZW codes (GIF89a, appendix F).
+
+    Pixels can be coded in many ways, which could tell something else. Encoders write one:
+    the table is cleared at the start and when it is full, and each code is the longest
+    string of the table that fits.
 
     Returns:
-        Whether the data contain all pixels, the end code and nothing else; and the
+        Whether the data are such codes of all pixels, the end code and nothing else; and the
         used palette indices, which are the single-pixel codes that occur.
 
     Raises:
@@ -133,8 +138,11 @@ def scan_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
     size, wanted = _code_size(image), image.width * image.height
     clear, end = 1 << size, (1 << size) + 1
     lengths = [1] * clear + [0, 0]
+    firsts = [*range(clear), 0, 0]
+    strings: set[int] = set()  # a code and the pixel after it, for every string of the table
     used: set[int] = set()
-    previous, pixels, width, held, bits, position, data = 0, 0, size + 1, 0, 0, 1, image.data
+    exact, before = True, -1
+    pixels, width, held, bits, position, data = 0, size + 1, 0, 0, 1, image.data
     while pixels < wanted:
         while bits < width and position < len(data):
             held |= data[position] << bits
@@ -144,24 +152,33 @@ def scan_codes(image: GifImage) -> tuple[bool, frozenset[int]]:
             raise WithheldError("truncated", "the GIF's image data ends too early")
         held, bits = held >> width, bits - width
         if code == clear:
-            del lengths[clear + 2 :]
-            width, previous = size + 1, 0
+            exact = exact and (len(lengths) == _MAX_CODES or not pixels) and before != clear
+            del lengths[clear + 2 :], firsts[clear + 2 :]
+            strings.clear()
+            width, before = size + 1, clear
             continue
-        if code > len(lengths) or (code == len(lengths) and not previous):
+        exact = exact and before >= 0
+        follows = before not in (-1, clear)
+        if code > len(lengths) or (code == len(lengths) and not follows):
             raise WithheldError("corrupt", "the GIF's image data is damaged")
-        if previous and len(lengths) < 4096:
-            lengths.append(previous + 1)
+        if follows:
+            first = firsts[code] if code < len(firsts) else firsts[before]
+            string = before << 8 | first
+            exact = exact and string not in strings
+            if len(lengths) < _MAX_CODES:
+                strings.add(string)
+                lengths.append(lengths[before] + 1)
+                firsts.append(firsts[before])
         used.add(code)
-        previous = lengths[code]
-        pixels += previous
+        before = code
+        pixels += lengths[code]
         if len(lengths) == 1 << width and width < 12:
             width += 1
     behind = held | int.from_bytes(data[position:], "little") << bits
     left = bits + 8 * (len(data) - position)
     # writers differ on the end code's width where the table is just full: its value decides
-    return pixels == wanted and behind == end and left < width + 8, frozenset(
-        used & set(range(clear))
-    )
+    exact = exact and pixels == wanted and behind == end and left < width + 8
+    return exact, frozenset(used & set(range(clear)))
 
 
 def _code_size(image: GifImage) -> int:
@@ -220,6 +237,12 @@ def _read_image(reader: _Reader, control: bytes | None) -> GifImage:
     palette = reader.take(_table_size(flags))
     data = reader.take(1) + b"".join(reader.blocks())
     return GifImage(control, x, y, width, height, bool(flags & 0x40), palette, data)
+
+
+def _control(block: bytes) -> bytes:
+    """Disposal, delay and transparent index; without transparency, no index."""
+    flags = block[0] & 0x1D
+    return bytes([flags]) + block[1:3] + (block[3:] if flags & 1 else b"\0")
 
 
 def _is_loop(blocks: Sequence[bytes]) -> bool:

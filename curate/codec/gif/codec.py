@@ -1,4 +1,4 @@
-"""The GIF codec: image data copied, or all frames encoded again with 256 colors each."""
+"""The GIF codec: image data kept, or all frames encoded again with 256 colors each."""
 
 from __future__ import annotations
 
@@ -52,15 +52,18 @@ class GifCodec:
             check_size(image.width, image.height, 1, options.max_pixels)
             if image.x + image.width > stream.width or image.y + image.height > stream.height:
                 raise WithheldError("corrupt", "a GIF image lies outside the screen")
-        scanned = [scan_codes(image) for image in stream.images]
-        equal = [_has_equal_colors(stream, i, used) for i, (_, used) in enumerate(scanned)]
-        if any(equal):
-            images = zip(stream.images, equal, strict=True)
+        scanned = _scan(stream)
+        recoded = [
+            not exact or _has_equal_colors(stream, number, used)
+            for number, (exact, used) in enumerate(scanned)
+        ]
+        if any(recoded):
+            images = zip(stream.images, recoded, strict=True)
             stream = replace(
                 stream,
-                images=tuple(_with_one_index(stream, i) if e else i for i, e in images),
+                images=tuple(_with_one_index(stream, i) if r else i for i, r in images),
             )
-            scanned = [scan_codes(image) for image in stream.images]
+            scanned = _scan(stream)
         stream = blank_unused(stream, [used for _, used in scanned])
         frames = _decode(stream)
         return Picture(
@@ -71,7 +74,7 @@ class GifCodec:
             orientation=1,
             frames=frames,
             metadata=Metadata(),
-            stored=(stream, all(exact for exact, _ in scanned), any(equal)),
+            stored=(stream, any(recoded)),
             layer=_layer(stream),
         )
 
@@ -82,25 +85,25 @@ class GifCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Encode a GIF: image data copied, or every frame on the whole canvas.
+        """Encode a GIF: unchanged, images with their codes; else every frame on the whole canvas.
 
-        Outside the touched boxes all colors are kept; inside, new colors are
-        quantized to the remaining entries of the frame's palette.
+        Codes are copied if they are those that an encoder writes, else written again.
+        Outside the touched boxes all colors are kept; inside, new colors are quantized
+        to the remaining entries of the frame's palette.
 
         Raises:
             WithheldError: ``frames`` if a frame has more colors than one palette.
         """
         stream: GifStream
-        stream, exact, recoded = picture.stored
-        if frames is None and exact:
+        stream, recoded = picture.stored
+        if frames is None:
             route = Route.LOSSLESS if recoded else Route.COPIED
             return Encoded(stream.to_bytes(), route, picture.note)
-        pixels = picture.frames if frames is None else frames
-        boxes = touched if frames is not None else [()] * len(pixels)
-        transparent = any(frame.shape[2] == 4 for frame in pixels)
+        # not by the source, whose transparent pixels may all be inside the touched boxes
+        transparent = any(frame.shape[2] == 4 and _is_clear(frame).any() for frame in frames)
         images = tuple(
             _encode(frame, met, image.delay, transparent)
-            for frame, met, image in zip(pixels, boxes, stream.images, strict=True)
+            for frame, met, image in zip(frames, touched, stream.images, strict=True)
         )
         data = replace(stream, palette=b"", background=0, images=images).to_bytes()
         return Encoded(data, Route.LOSSLESS, picture.note)
@@ -110,9 +113,9 @@ class GifCodec:
         stream = parse_gif(data)
         leaks = [f"{len(stream.tail)} bytes after the end of the image"] if stream.tail else []
         leaks += stream.dropped
-        scanned = [scan_codes(image) for image in stream.images]
+        scanned = _scan(stream)
         if not all(exact for exact, _ in scanned):
-            leaks.append("there are bytes after the image data")
+            leaks.append("the image data has codes or bytes that no encoder writes")
         if blank_unused(stream, [used for _, used in scanned]) != stream:
             leaks.append(UNUSED_COLORS)
         if any(_has_equal_colors(stream, at, used) for at, (_, used) in enumerate(scanned)):
@@ -120,6 +123,21 @@ class GifCodec:
         if not leaks and stream.to_bytes() != data:
             leaks.append("there are blocks or bytes that the images do not need")
         return leaks
+
+
+def _scan(stream: GifStream) -> list[tuple[bool, frozenset[int]]]:
+    """What ``scan_codes`` finds in each image.
+
+    Raises:
+        WithheldError: ``corrupt`` if an index is outside the palette: decoders show it as
+            black, or as anything else, whatever picture such indices draw.
+    """
+    scanned = [scan_codes(image) for image in stream.images]
+    for image, (_, used) in zip(stream.images, scanned, strict=True):
+        size = len(image.palette or stream.palette) // 3
+        if max(used - {_transparent_index(image)}, default=0) >= size:
+            raise WithheldError("corrupt", "a pixel's color is not in the palette of the GIF")
+    return scanned
 
 
 def _decode(stream: GifStream) -> tuple[Frame, ...]:
@@ -176,12 +194,12 @@ def _has_equal_colors(stream: GifStream, number: int, used: frozenset[int]) -> b
     """Whether pixels of an image use several palette entries of one color."""
     image = stream.images[number]
     palette = image.palette or stream.palette
-    opaque = {index for index in used if 3 * index < len(palette)} - {_transparent_index(image)}
+    opaque = used - {_transparent_index(image)}
     return len({palette[3 * index : 3 * index + 3] for index in opaque}) < len(opaque)
 
 
 def _with_one_index(stream: GifStream, image: GifImage) -> GifImage:
-    """The image with one index for each color."""
+    """The image compressed again, with one index for each color."""
     palette = np.frombuffer(image.palette or stream.palette, np.uint8).reshape(-1, 3)
     colors = np.full((256, 4), 2, np.uint8)  # no color, and therefore not merged
     colors[:, 0] = np.arange(256)
@@ -202,7 +220,7 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     fixed = np.ones(frame.shape[:2], np.bool_)
     for box in touched:
         fixed[box.slices] = False
-    clear = frame[..., 3] < 128 if frame.shape[2] == 4 else None
+    clear = _is_clear(frame) if frame.shape[2] == 4 else None
     max_colors = 255 if transparent else 256
     found = to_palette(frame[..., :3], fixed, clear, max_colors)
     if found is None:
@@ -218,6 +236,10 @@ def _encode(frame: Frame, touched: Sequence[Box], delay: bytes, transparent: boo
     table[: len(palette)] = np.where(used[:, None], palette, np.uint8(0))
     control = bytes([flags]) + delay + bytes([unused])
     return replace(_compressed(indices), control=control, palette=table.tobytes())
+
+
+def _is_clear(frame: Frame) -> npt.NDArray[np.bool_]:
+    return np.asarray(frame[..., 3] < 128)
 
 
 def _compressed(indices: npt.NDArray[np.uint8]) -> GifImage:

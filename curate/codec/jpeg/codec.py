@@ -182,9 +182,10 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
     stream: JpegStream = picture.stored
     with decoder_messages() as messages:
         planes = read_coefficients(stream.to_bytes(), stream.frame)
+    planes = splice(planes, stream, image, touched)
     if messages or not all(are_codable(plane) for plane in planes):
         return None
-    written = parse_jpeg(write_coefficients(splice(planes, stream, image, touched), stream.frame))
+    written = parse_jpeg(write_coefficients(planes, stream.frame))
     spliced = replace(stream, coded=_with_source_headers(stream, written))
     changed = _decode(spliced.to_bytes(), picture.mode) != picture.frames[0]
     for rows, columns in reach(stream.frame, touched):

@@ -116,6 +116,9 @@ class PngCodec:
             between = (*stored.color, *_metadata_chunks(picture.metadata))
             return Encoded(write_png([header, *between, *rest]), Route.COPIED, picture.note)
         pixels = picture.frames if frames is None else tuple(frames)
+        if frames is not None and stored.animation is None and "A" not in picture.mode:
+            # transparent pixels of a palette or of one color may all have been hidden
+            pixels = (_without_opaque_alpha(pixels[0]),)
         chunks = [
             (b"IHDR", header_for(pixels[0]).to_bytes()),
             *stored.color,
@@ -216,6 +219,13 @@ def _with_key(pixels: Frame, header: Header, key: bytes) -> Frame:
     stacked = pixels[..., None] if pixels.ndim == 2 else pixels
     alpha = np.where((stacked == samples).all(axis=2), 0, largest).astype(pixels.dtype)
     return np.concatenate([stacked, alpha[..., None]], axis=2)
+
+
+def _without_opaque_alpha(frame: Frame) -> Frame:
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    if channels % 2 or frame[..., -1].min() < np.iinfo(frame.dtype).max:
+        return frame
+    return frame[..., 0] if channels == 2 else frame[..., :-1]
 
 
 def _used_palette(
