@@ -121,7 +121,7 @@ def test_a_name_on_another_computer_is_a_note(tmp_path: Path) -> None:
     [
         ("a.jpg,a dog,\n", "a.jpg,a dog\n"),
         ("a.jpg\n", "a.jpg,\n"),
-        ("a.jpg,a dog,,,\r\n", "a.jpg,a dog\r\n"),
+        ("a.jpg,a dog,,,\r\n", "a.jpg,a dog\n"),
         ('"a.jpg","say ""x""",\n', 'a.jpg,"say ""x"""\n'),
     ],
 )

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from curate.layouts.sidecars.content import URL
+from curate.layouts.sidecars.invisible import cost_of_invisible
 from curate.layouts.sidecars.prose import is_prose, measure_runs, measure_text
 from curate.layouts.sidecars.shapes import FEW_BOXES, Size, are_boxes
 
@@ -192,12 +193,17 @@ class Budget:
             self.seen[text] = None
 
     def spend_text(self, text: str) -> None:
-        """Subtract a text: its words once, each occurrence as a code, a number or a link."""
+        """Subtract a text: its words once, each occurrence as a code, a number or a link.
+
+        Characters that nobody sees count in any case.
+        """
         if (number := number_of(text)) is not None:
             self.spend_data(cost_of_number(number))
             return
         words = URL.sub(" ", text).strip() if "://" in text else text
         links = len(text) - len(words)
+        if invisible := cost_of_invisible(text):
+            self.spend_data(invisible)
         if text in self.seen:
             self.spend_data(NUMBER if links else CODE)
             return

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from curate.layouts.sidecars.budget import Budget, OverLimitError
 from curate.layouts.sidecars.content import MAX_KEY
+from curate.layouts.sidecars.invisible import cost_of_invisible
 from curate.layouts.sidecars.prose import is_encoded_part, is_prose, is_text, measure_text
 
 MAX_KEYS = 1024
@@ -60,6 +61,8 @@ def cost_of_key(key: str) -> int:
     """
     if len(key) > MAX_KEY or not is_text(key) or "\n" in key:
         raise OverLimitError
+    if cost_of_invisible(key):
+        return _IRREGULAR * len(key)
     if len(key) <= _WORDS and measure_text(key).irregular == 0:
         return 1 + len(key) // 8
     is_plain = not any(map(is_encoded_part, _PART.findall(key)))

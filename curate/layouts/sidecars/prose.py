@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from curate.layouts.sidecars.content import URL, words_of
+from curate.layouts.sidecars.invisible import cost_of_invisible
 
 MAX_TEXT = 512
 """Characters of a text that is not prose."""
@@ -53,6 +54,7 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]{1,128}", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _DATA = re.compile(r"data:(?:image|application|[\w.+-]{0,32}/?[\w.+-]{0,32};base64)", re.IGNORECASE)
+_REFUSED = re.compile(rf"(?i:{_DATA.pattern})|{_CONTROL.pattern}|[0-9]{{33}}")
 _SWITCH = re.compile(r"(?<=[a-z])(?=[A-Z\d])|(?<=[A-Z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 _TRIPLE = re.compile(r"([^\W\d_])\1\1")
 _COLOR = re.compile(r"#[0-9a-f]{6}\b|\brgba?\(", re.IGNORECASE)
@@ -200,9 +202,9 @@ def is_text(value: str) -> bool:
     """Return whether a text is within the limits: short, a URL, or prose.
 
     No URL is longer than `MAX_URL` or has data of its own, and no part without spaces is longer
-    than `MAX_RUN`, unless it is hexadecimal or of words.
+    than `MAX_RUN`, unless it is hexadecimal or of words; no number has more than 32 digits.
     """
-    if len(value) > MAX_PROSE or _CONTROL.search(value) or _DATA.search(value):
+    if len(value) > MAX_PROSE or _REFUSED.search(value):
         return False
     if len(value) <= MAX_RUN:
         return True
@@ -290,7 +292,7 @@ def are_class_names(items: Iterable[object]) -> bool:
             return False
         if has_encoded_run(name):
             return False
-        codes += measure_codes(name)
+        codes += measure_codes(name) + cost_of_invisible(name)
     text = " ".join(texts)
     found = measure_text(text)
     is_plain = found.symbols <= 64 + found.total // 3 and found.drawn <= 128 + found.total // 32

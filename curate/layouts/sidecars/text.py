@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, iter_stored_lines
 from curate.layouts.sidecars.file_facts import drop_file_facts, drop_file_lines
+from curate.layouts.sidecars.invisible import clean_document
 from curate.layouts.sidecars.prose import MAX_PROSE, find_document_fault
 from curate.layouts.sidecars.shapes import MATRIX_ROWS, is_matrix_header
 from curate.layouts.sidecars.values import Limits
@@ -143,7 +144,7 @@ def rewrite_image_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Lim
 
 
 def _rewrite_lines(file: BinaryIO, target: BinaryIO, name: str, limit: _LimitRow) -> None:
-    style = None
+    style = end = None
     for where, line, stored in iter_stored_lines(file, name):
         if not line.strip():
             continue
@@ -152,7 +153,8 @@ def _rewrite_lines(file: BinaryIO, target: BinaryIO, name: str, limit: _LimitRow
             raise DataError(f"{where} is not a JSON object")
         style = style or JsonStyle(*_spaces(find_style(stored[:4096])))
         target.write(style.format(limit(row), ascii_only=stored.isascii()))
-        target.write(_line_end(line))
+        end = _line_end(line) if end is None else end
+        target.write(_line_end(line) and end)
 
 
 def _spaces(style: JsonStyle) -> tuple[str, str]:
@@ -182,7 +184,7 @@ def _rewrite_table(
     file: BinaryIO, target: BinaryIO, name: str, limits: Limits, limit: _LimitRow
 ) -> None:
     delimiter = "\t" if name.lower().endswith(".tsv") else ","
-    ends: list[bytes] = []
+    first, ends = b"", [b""]
     if delimiter == ",":
         delimiter = find_delimiter(file.readline(_MAX_JSON).decode("utf-8", "replace"))
         file.seek(0)
@@ -204,8 +206,9 @@ def _rewrite_table(
                     raise DataError(
                         f"{name} has a column name over the limits; rename {key[:40]!a}"
                     )
-            target.write(_format_row(row, delimiter, ends[0]))
-        for number, row in enumerate(table, 1):
+            first = ends[0]
+            target.write(_format_row(row, delimiter, first))
+        for number, row in enumerate(filter(None, table), 1):
             if is_matrix and number >= MATRIX_ROWS:
                 raise DataError(
                     f"{name} is a matrix of numbers; no column says what its rows are of"
@@ -214,10 +217,10 @@ def _rewrite_table(
             cells = dict(zip(header or (), row, strict=bool(row)))
             values = limit({key: _parse_cell(cell) for key, cell in cells.items()})
             kept = [
-                cell if key in values and _is_same(values[key], cell) else ""
+                _format_cell(cell) if key in values and _is_same(values[key], cell) else ""
                 for key, cell in zip(header or (), row, strict=bool(row))
             ]
-            target.write(_format_row(kept, delimiter, ends[0]))
+            target.write(_format_row(kept, delimiter, ends[0] and first))
     except csv.Error as error:
         where = f"{name}, line {table.line_num + 1}"
         raise DataError(f"{where} is not CSV in UTF-8 ({error})") from None
@@ -254,6 +257,14 @@ def _parse_cell(cell: str) -> Any:
     return cell
 
 
+def _format_cell(cell: str) -> str:
+    """Return a cell as it is, or written again from the list or object that it contains."""
+    value = _parse_cell(cell)
+    if isinstance(value, str):
+        return cell
+    return find_style(cell.encode()).format(value, ascii_only=cell.isascii()).decode()
+
+
 def _parse_number(value: Any) -> Any:
     """Return the number that a cell contains, if it is one of up to 24 characters."""
     is_number = isinstance(value, str) and _CELL_NUMBER.fullmatch(value) is not None
@@ -282,25 +293,29 @@ def rewrite_text(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
 
 def rewrite_document(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Copy a README, LICENSE or CITATION file: UTF-8 text up to 1 MB."""
-    text = drop_file_lines(_read_document(file, name), limits)
-    limits.document(text)
-    target.write(text.encode())
+    text, invisible = clean_document(_decode_document(file, name))
+    if invisible:
+        limits.drop("(invisible characters)", invisible)
+    _write_document(drop_file_lines(text, limits), target, name, limits)
 
 
 def copy_document(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Copy a text about an output, such as a dataset card, with what it states about files."""
-    text = _read_document(file, name)
-    limits.document(text)
-    target.write(text.encode())
+    _write_document(_decode_document(file, name), target, name, limits)
 
 
-def _read_document(file: BinaryIO, name: str) -> str:
+def _decode_document(file: BinaryIO, name: str) -> str:
     text = _decode(file.read(MAX_DOCUMENT + 1), name)
     if len(text.encode()) > MAX_DOCUMENT:
         raise DataError(f"{name} is larger than 1 MB")
+    return text
+
+
+def _write_document(text: str, target: BinaryIO, name: str, limits: Limits) -> None:
     if fault := find_document_fault(text):
         raise DataError(f"{name} {fault}")
-    return text
+    limits.document(text)
+    target.write(text.encode())
 
 
 def _decode(data: bytes, name: str) -> str:
@@ -310,6 +325,7 @@ def _decode(data: bytes, name: str) -> str:
         raise DataError(f"{name} is not UTF-8 text") from None
 
 
+_MAX_BLANK = 2  # lines in a row
 _HEADER = 2  # lines of a list that name no image, such as the number of images and attributes
 _BETWEEN = re.compile(r"[\s,;:|#\"'()<>]+")
 
@@ -322,13 +338,19 @@ def rewrite_lines(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -
     Raises:
         DataError: if a line is not UTF-8 text.
     """
+    end = b""
+    blank = 0
     for number, (_, text, _) in enumerate(iter_stored_lines(file, name)):
         line = text.rstrip("\r\n") if text.strip() else ""
+        blank = 0 if line else blank + 1
+        if blank > _MAX_BLANK:
+            continue
         is_known = not line or number < _HEADER or _names_image(line, limits)
         if not is_known or not limits.record({"lines": line}):
             limits.drop("lines", not is_known)
             continue
-        target.write(line.encode() + _line_end(text))
+        end = end or _line_end(text)
+        target.write(line.encode() + (_line_end(text) and end))
 
 
 def _names_image(line: str, limits: Limits) -> bool:

@@ -17,8 +17,9 @@ from curate.layouts.sidecars.values import Limits
 _MAX_DEPTH = 64
 _OBJECT = "object"
 _OWN = frozenset({"name", "bndbox", "filename", "size", "folder"})
-_SPACE = re.compile(r"[ \t\r\n]{0,256}")
-_NUMBER = re.compile(r"\s*[-+]?\d{1,18}(?:\.\d{0,18})?(?:[eE][-+]?\d{1,3})?\s*", re.ASCII)
+_SPACE = re.compile(r"\n{0,2}(?: {0,64}|\t{0,64})")
+_NUMBER = re.compile(r"[-+]?\d{1,18}(?:\.\d{0,18})?(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_EMPTY = [""]  # what an empty element counts as: their order could hold anything
 _DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?(<\?xml[^>]{1,99}\?>\s{0,9})")
 _UTF8 = re.compile(rb"""encoding\s*=\s*["'](?:utf-?8|us-ascii)["']""", re.IGNORECASE)
 
@@ -41,8 +42,8 @@ class _Element:
 def rewrite_xml(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Write an annotation again from its elements, as UTF-8.
 
-    Comments, processing instructions and text between elements are not written. The elements
-    of an object share the limits of a record, and so do those of the image.
+    Comments, processing instructions, text between elements and white space around values are not
+    written. The elements of an object share the limits of a record, and so do those of the image.
 
     Raises:
         DataError: if it is not well-formed, larger than 16 MB, or has a document type.
@@ -107,7 +108,7 @@ def _iter_dropped(content: list[_Element | str], limits: Limits) -> Iterator[_El
         if not _accepts_tags(item, limits):
             limits.drop(KEYS)
             yield item
-        elif limits.value(key, value) != value:
+        elif limits.value(key, value or _EMPTY) != (value or _EMPTY):
             yield item
 
 
@@ -131,7 +132,8 @@ def _to_value(element: _Element) -> Any:
 
 
 def _parse(text: str) -> float | str:
-    return float(text) if _NUMBER.fullmatch(text) else text.strip()
+    text = text.strip()
+    return float(text) if _NUMBER.fullmatch(text) else text
 
 
 def _limit_attributes(element: _Element, limits: Limits) -> None:
@@ -164,9 +166,7 @@ def _format(element: _Element) -> str:
     for item in element.content:
         if isinstance(item, _Element):
             parts.append(_format(item))
-        elif not inner:
-            parts.append(escape(item))
-        elif _SPACE.fullmatch(item):
+        elif not inner or _SPACE.fullmatch(item):
             parts.append(item)
-    text = "".join(parts)
+    text = "".join(parts) if inner else escape("".join(parts).strip())
     return f"<{element.tag}{attributes}>{text}</{element.tag}>"
