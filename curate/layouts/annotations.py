@@ -258,13 +258,15 @@ def _json_errors(name: str) -> Iterator[None]:
         raise DataError(f"{name} is not valid JSON: {line}") from None
 
 
-def is_shallow(head: bytes) -> bool:
-    """Return whether the start of a JSON document is not nested too deeply."""
+def check_json_head(head: bytes) -> bytes:
+    """Return the start of a JSON document with words that are not JSON, such as ``NaN``, as null.
+
+    It is empty if the document is nested too deeply.
+    """
     try:
-        _DepthLimitedFile(io.BytesIO(head), "").read()
+        return _DepthLimitedFile(io.BytesIO(head), "").read()
     except DataError:
-        return False
-    return True
+        return b""
 
 
 class _DepthLimitedFile:

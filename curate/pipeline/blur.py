@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.arguments import checked
-from curate.core.entries import Outcome
 from curate.core.errors import UsageError
 from curate.core.protocols import Source, iter_containers
 from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.hub import describe_origin
-from curate.layouts.hf_folder.edit import without_rows
-from curate.layouts.hf_folder.read import HfFolder
 from curate.manifest import store
 from curate.manifest.signature import check_key, sign
 from curate.pipeline import assembly
@@ -30,9 +27,9 @@ from curate.pipeline.given_faces import (
     save_face_index,
 )
 from curate.pipeline.hub_source import check_hub_origin, open_or_download
-from curate.pipeline.label_maps import SearchedMaps, search_label_maps
+from curate.pipeline.label_maps import search_label_maps
 from curate.pipeline.object_output import open_output
-from curate.pipeline.other_files import write_other_files
+from curate.pipeline.other_files import drop_withheld, write_other_files
 from curate.pipeline.output import (
     ShardsSummary,
     Summary,
@@ -51,7 +48,6 @@ from curate.pipeline.tools import load_provenance, prepare_recipe
 from curate.pipeline.update import check_options, prepare_update, report_changes
 from curate.pipeline.workspace import Plan, Workspace, check_containers, check_paths
 from curate.recipe import Recipe
-from curate.storage.index import NameIndex
 
 
 @checked
@@ -314,7 +310,7 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
     assembly.gather(run.workspace, -(-plan.images // size), loose, run.check_unchanged)
     if run.session.finish:
         assembly.check_records(run.workspace, plan, size)
-    sidecars = _drop_withheld_rows(run, sidecars)
+    sidecars = drop_withheld(run.workspace, run.source, run.recipe, sidecars)
     others = write_other_files(run.workspace, run.source, sidecars, run.recipe, run.remote)
     if not loose:  # the images and what is around them were read from the same files
         check_containers(run.source, plan)
@@ -329,20 +325,6 @@ def _assemble(run: Run[Recipe], plan: Plan, sidecars: Sidecars) -> None:
         _find_origin(run),
     )
     store.save_json(facts, run.workspace.final / store.MANIFEST / store.RUN)
-
-
-def _drop_withheld_rows(run: Run[Recipe], sidecars: Sidecars) -> Sidecars:
-    """Write metadata again without the rows of withheld images, where loaders stop at these."""
-    if not isinstance(run.source, HfFolder):
-        return sidecars
-    withheld = NameIndex()
-    for entry in store.iter_entries(run.workspace.final / store.MANIFEST / store.RECORDS_FOLDER):
-        if entry.outcome is Outcome.WITHHELD:
-            withheld.add("withheld", entry.id)
-    if not next(withheld.names("withheld"), None):
-        return sidecars
-    source = without_rows(run.source, lambda name: withheld.get("withheld", name) is not None)
-    return rewrite_sidecars(run.workspace, source, run.recipe, SearchedMaps().check)
 
 
 def _find_origin(run: Run[Recipe]) -> str | None:

@@ -21,7 +21,8 @@ from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.manifest.files import DATA, iter_outputs
 from curate.manifest.others import iter_others
-from curate.pipeline.sidecars import Choices, ImageNames, SidecarFailures, make_limits
+from curate.pipeline.image_names import ImageNames
+from curate.pipeline.sidecars import Choices, SidecarFailures, make_limits
 from curate.storage.regular import open_regular
 
 

@@ -10,17 +10,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from curate.core.entries import Outcome
 from curate.core.errors import DataError
 from curate.core.protocols import ContainerSource, Source
+from curate.layouts.editing import EDITORS
+from curate.layouts.editing.changes import Removals
+from curate.layouts.files import FileLayout
 from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
 from curate.pipeline.assembly import move_files
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.shard import DATA
-from curate.pipeline.sidecars import ImageNames, Sidecars, make_limits
+from curate.pipeline.sidecars import Sidecars, make_limits, rewrite_sidecars
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
 from curate.storage.atomic import sync_file, sync_folder
+from curate.storage.index import NameIndex
 
 
 class RemoteContainers(Protocol):
@@ -141,6 +147,34 @@ def write_other_files(
     kinds = {outcome: counts[outcome] for outcome in ("carried", "left_out", "rebuilt")}
     withheld = {"withheld": marks["withheld"]} if marks["withheld"] else {}
     return {**kinds, "included": marks["included"], **withheld}
+
+
+def drop_withheld(
+    workspace: Workspace, source: Source, recipe: Recipe, sidecars: Sidecars
+) -> Sidecars:
+    """Write annotations again without withheld images, since loaders stop at missing ones.
+
+    Files that are copied unread keep their bytes.
+
+    Args:
+        workspace: the work folder, with the shards gathered.
+        source: the dataset.
+        recipe: what of the annotations is kept.
+        sidecars: the annotations of all images, which are returned if no image was withheld, or
+            the dataset has no annotations beside its images.
+    """
+    if not isinstance(source, FileLayout):
+        return sidecars
+    withheld = NameIndex()
+    for entry in store.iter_entries(workspace.final / store.MANIFEST / store.RECORDS_FOLDER):
+        if entry.outcome is Outcome.WITHHELD:
+            withheld.add("withheld", entry.id)
+    is_annotated = any(other.is_needed for other in source.sidecars())
+    if not is_annotated or not next(withheld.names("withheld"), None):
+        return sidecars
+    edits = Removals(lambda name: withheld.get("withheld", name) is not None)
+    editor = EDITORS.resolve(source.layout)(source, edits)
+    return rewrite_sidecars(workspace, source, recipe, sidecars.check_map, editor)
 
 
 def list_others(

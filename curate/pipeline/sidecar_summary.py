@@ -18,24 +18,23 @@ from curate.manifest.others import iter_others
 from curate.pipeline.sidecars import WANTED
 
 LISTS_WITHHELD = (
-    "annotations may still list withheld images: remove these for loaders that require each listed "
-    "file to exist"
+    "files copied with --include may still list withheld images: remove these for loaders that "
+    "require each listed file to exist"
 )
 
 
 def may_list_withheld(run: Mapping[str, Any]) -> bool:
-    """Return whether the annotations of a run may name images that are not in the output.
+    """Return whether files of a run may name images that are not in the output.
 
-    Tables and tar files have no such image, and ``metadata`` files no row of one. The annotations
-    of withdrawn images were removed with them.
+    Annotations name none of them. Files that are copied unread may, but for withdrawn images,
+    of which these were removed.
 
     Args:
         run: the content of its ``run.json``.
     """
-    is_listed = run["source"]["layout"] in ("imagefolder", "coco", "voc", "yolo")
     counts = run["counts"]
     others = counts["withheld"] - counts["reasons"].get(WITHDRAWN, 0)
-    return bool(is_listed and others > 0 and run["others"]["carried"])
+    return bool(others > 0 and run["others"].get("included"))
 
 
 _NAMED = 10
@@ -43,13 +42,20 @@ _SHOWN_KEYS = 6
 _MAX_GROUPS = 1000
 _FINAL = (
     *("an image outside", "its name ", "it cannot be read", "it is a link", "it is a file with"),
-    *("it is an image", "it is longer", "it is neither a file", "the images of its sample"),
+    *(
+        "its image was withheld",
+        "it is an image",
+        "it is longer",
+        "it is neither a file",
+        "the images of its sample",
+    ),
     *(
         "it contains images",
         "it has records of several lines",
         "it may contain images",
         "not an annotation",
         "a face was found",
+        "its image was withheld",
         "no faces were searched",
     ),
 )

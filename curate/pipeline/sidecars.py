@@ -10,28 +10,32 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol, cast
-from urllib.parse import unquote
 
 from curate.core.errors import DataError, SourceChangedError, WithheldError
 from curate.core.protocols import LABEL_MAP, SidecarFile, SidecarSource, Source, iter_sidecars
 from curate.layouts.access.address import is_address
 from curate.layouts.access.tree import POINTER_BYTES, describe_pointer
 from curate.layouts.contents import find_contained, find_unread, is_opened
-from curate.layouts.editing.changes import REMOVED, SAME, Editor, EditResult, Outcome
+from curate.layouts.editing.changes import (
+    REMOVED,
+    SAME,
+    WITHHELD,
+    Editor,
+    EditResult,
+    Outcome,
+)
 from curate.layouts.encodings import as_utf8
 from curate.layouts.rewriters import NullTarget
 from curate.layouts.sidecars.content import DROPPED_KINDS, Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import store
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.workspace import Workspace
 from curate.recipe import Recipe
-from curate.storage.index import NameIndex
 
 CAPTION = "a file with the stem of an image"
 TABLE = "a table beside the images"
@@ -49,8 +53,6 @@ _SHOWN = 5
 MapCheck = Callable[[str, str], None]
 _HEAD = 4096
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
-_MAX_PATH = 4096
-_SEPARATORS = re.compile(r"[/\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,66 +63,18 @@ class Sidecars:
         folder: their copies.
         listing: a line of JSON for each file beside the images, sorted by path.
         content: what they contain.
+        check_map: how label maps were checked.
     """
 
     folder: Path
     listing: Path
     content: Content
+    check_map: MapCheck
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Iterate over the lines for ``others.jsonl``."""
         with self.listing.open(encoding="utf-8") as file:
             yield from map(json.loads, file)
-
-
-class ImageNames:
-    """Names of the images of a dataset, indexed on first use.
-
-    Args:
-        source: the dataset.
-        added: ids of images that its output has in addition.
-    """
-
-    def __init__(self, source: Source, added: Iterable[str] = ()) -> None:
-        self._source = source
-        self._added = added
-
-    @cached_property
-    def _names(self) -> NameIndex:
-        names = NameIndex()
-        ids = (record.id for record in self._source.records())
-        last = PurePosixPath()
-        for path in map(PurePosixPath, chain(ids, self._added)):
-            names.add("name", path.name)
-            names.add("name", path.stem)
-            names.add("stem", str(path.with_suffix("")))
-            for folder in path.parent.parts if path.parent != last else ():
-                names.add("folder", folder)
-            last = path.parent
-        return names
-
-    def has_name(self, name: str) -> bool:
-        """Return whether an image has a file name, with or without its suffix."""
-        return self._names.get("name", name) is not None
-
-    def match_path(self, text: str) -> int:
-        """Return how many characters at the end of a text are the path or name of an image.
-
-        The name may lack its suffix, or be quoted as in a URL.
-        """
-        *folders, name = _SEPARATORS.split(text[-_MAX_PATH:])
-        if not name or not (self.has_name(name) or self.has_name(unquote(name))):
-            return 0
-        size = len(name)
-        for folder in reversed(folders):
-            if folder not in ("", ".") and self._names.get("folder", folder) is None:
-                break
-            size += 1 + len(folder)
-        return size
-
-    def has_stem(self, path: PurePosixPath) -> bool:
-        """Return whether an image has the path of a file up to the suffix."""
-        return self._names.get("stem", str(path.with_suffix(""))) is not None
 
 
 class Choices(Protocol):
@@ -144,9 +98,13 @@ def make_limits(choices: Choices, names: ImageNames) -> Limits:
 
 
 def rewrite_sidecars(
-    workspace: Workspace, source: Source, recipe: Recipe, check_map: MapCheck
+    workspace: Workspace,
+    source: Source,
+    recipe: Recipe,
+    check_map: MapCheck,
+    editor: Editor | None = None,
 ) -> Sidecars:
-    """Write the files beside the images to the work folder.
+    """Write the files beside the images to the work folder, in place of those written before.
 
     Args:
         workspace: the work folder.
@@ -154,6 +112,7 @@ def rewrite_sidecars(
         recipe: what of the files is kept.
         check_map: raises `DataError` for a label map that must not be copied; called with its path
             and digest.
+        editor: removes withheld images from the annotations, or None.
 
     Raises:
         DataError: if annotation files cannot be parsed; names the first ones.
@@ -161,13 +120,15 @@ def rewrite_sidecars(
         SetupError: if SOURCE cannot be read.
     """
     folder, listing = workspace.staging / "sidecars", workspace.staging / "sidecars.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     names = ImageNames(source)
     limits = make_limits(recipe, names)
+    writer = SidecarWriter(source, folder, limits, names, check_map, editor, is_correction=False)
     with listing.open("w", encoding="utf-8") as file:
-        for line in SidecarWriter(source, folder, limits, names, check_map).write_all():
+        for line in writer.write_all():
             file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-    return Sidecars(folder, listing, limits.content)
+    return Sidecars(folder, listing, limits.content, check_map)
 
 
 class SidecarWriter:
@@ -183,6 +144,8 @@ class SidecarWriter:
         check_map: raises `DataError` for a label map that must not be copied; called with its path
             and digest.
         editor: edits of the annotations, or None.
+        is_correction: whether files that belong to images are written as well, and lines name
+            what was edited.
     """
 
     def __init__(
@@ -193,12 +156,14 @@ class SidecarWriter:
         names: ImageNames,
         check_map: MapCheck,
         editor: Editor | None = None,
+        is_correction: bool = True,
     ) -> None:
         self._source = source
         self._folder = folder
         self._limits = limits
         self._names = names
         self._editor = editor
+        self._is_correction = is_correction
         self._check_map = check_map
 
     def write_all(self) -> Iterator[dict[str, Any]]:
@@ -210,7 +175,7 @@ class SidecarWriter:
         failures = SidecarFailures()
         for other in iter_sidecars(self._source):
             line = self._write(other)
-            if line.get("reason") != REMOVED:
+            if line.get("reason") not in (REMOVED, WITHHELD):
                 failures.add(other, line.get("reason"))
             yield line
         failures.report()
@@ -232,21 +197,22 @@ class SidecarWriter:
         """Write one file, if it is to be written; returns its line."""
         line: dict[str, Any] = {"path": other.uri, "carried": False}
         is_included = self._limits.includes(other.uri) and "UTF-8" not in other.reason
-        if not (is_included or other.format or (self._editor and other.copied)):
+        if not (is_included or other.format or (self._is_correction and other.copied)):
             return line | {"reason": self._reason_of(other)}
         edited = self._folder.with_name(f"{self._folder.name}.edited")
         try:
-            result = self._edit(other, edited)
+            is_unread = is_included and not self._is_correction
+            result = SAME if is_unread else self._edit(other, edited)
             if result.outcome is Outcome.DROPPED:
-                return line | {"reason": REMOVED}
+                return line | {"reason": REMOVED if self._is_correction else WITHHELD}
             if result.outcome is Outcome.REFUSED:
                 return line | {"reason": result.note}
             if not (is_included or other.format or result.format):
                 return line | {"reason": self._reason_of(other)}
             is_edited = result.outcome is Outcome.EDITED
-            if self._editor is not None:
+            if self._is_correction:
                 line["edited"] = is_edited
-            line["carried"] = not is_edited
+            line["carried"] = not (self._is_correction and is_edited)
 
             def fetch(original: Path) -> None:
                 if is_edited:

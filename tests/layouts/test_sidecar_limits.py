@@ -27,8 +27,8 @@ from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits
 from curate.layouts.voc.rewrite import rewrite_xml
 from curate.layouts.yolo.rewrite import rewrite_config, rewrite_labels, rewrite_names
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.inspection import find_excess
-from curate.pipeline.sidecars import ImageNames
 
 NOISE = random.Random(2)  # noqa: S311 - the same every time
 PICTURE = NOISE.randbytes(12_000)

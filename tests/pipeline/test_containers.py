@@ -15,8 +15,8 @@ from curate.core.errors import SourceChangedError
 from curate.core.protocols import Source
 from curate.layouts import open_source
 from curate.pipeline import other_files
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.session import Snapshot
-from curate.pipeline.sidecars import ImageNames
 from curate.pipeline.verify import iter_problems
 from tests.layouts.shards import read_tar, write_tar
 from tests.layouts.tables.samples import IMAGE, write_arrow, write_parquet

@@ -22,7 +22,7 @@ from curate.core.protocols import iter_containers, iter_sidecars
 from curate.layouts import open_source
 from curate.layouts.encodings import as_utf8
 from curate.layouts.sidecars.values import Limits
-from curate.pipeline.sidecars import ImageNames
+from curate.pipeline.image_names import ImageNames
 
 CANARY = b"CANARYxYELLOWx7731"
 TEXT = CANARY.decode()

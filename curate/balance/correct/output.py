@@ -27,10 +27,11 @@ from curate.layouts.editing import GeneratedImage, open_editor, rebuild_edited
 from curate.layouts.sidecars.content import Content
 from curate.manifest import corrections, store
 from curate.pipeline.assembly import gather
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.other_files import list_others, path_of
 from curate.pipeline.run import Run
 from curate.pipeline.shard import DATA
-from curate.pipeline.sidecars import ImageNames, SidecarWriter, make_limits
+from curate.pipeline.sidecars import SidecarWriter, make_limits
 from curate.pipeline.workspace import Plan, Workspace, check_containers, libraries
 from curate.report.document import describe_tool
 from curate.storage.atomic import sync_file, sync_folder

@@ -27,12 +27,12 @@ from curate.manifest.checks import describe_differences
 from curate.manifest.corrections import Row
 from curate.manifest.files import Problem
 from curate.pipeline.environment import run_job
+from curate.pipeline.image_names import ImageNames
 from curate.pipeline.inspection import inspect_containers, inspect_sidecars
 from curate.pipeline.other_files import outcome_of
 from curate.pipeline.output_images import open_outputs
 from curate.pipeline.session import Session, Step, count_cores
 from curate.pipeline.sidecar_summary import describe_others, find_left_out
-from curate.pipeline.sidecars import ImageNames
 from curate.recipe import Recipe, format_json
 from curate.storage.index import NameIndex
 from curate.storage.regular import open_regular

@@ -6,7 +6,9 @@ Items of other lists of the document, such as captions, are removed with an imag
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -90,9 +92,12 @@ class _Pass:
                 self._list.write_item(piece.data, kept)
                 changed |= not kept
                 continue
-            item, where = parse_item(piece, self._path)
-            field = "id" if piece.key == "images" else "image_id"
-            image = self._find(id_key(item.get(field), f"{where}.{field}"))
+            try:
+                item, where = parse_item(piece, self._path)
+                image = self._image_of(piece.key, item, where)
+            except DataError:
+                self._list.write_item(piece.data, kept=True)
+                continue
             self._list.write_item(piece.data, image.kept)
             for number, generated in enumerate(image.generated, start=1):
                 new = self._make(piece, item, image, generated, number, where)
@@ -101,11 +106,29 @@ class _Pass:
             changed |= not image.kept or bool(image.generated)
         return changed
 
+    def _image_of(self, key: str, item: Item, where: str) -> _Image:
+        """Return the image of an item; of ids that occur twice, that of its own name."""
+        if key != "images":
+            return self._find(id_key(item.get("image_id"), f"{where}.image_id"))
+        named = self._index.named(self._path, name_of(item))
+        try:
+            image = self._find(id_key(item.get("id"), f"{where}.id"))
+        except DataError:
+            if named is None:
+                raise
+            image = _Image("")
+        if named is None or named == image.path:
+            return image
+        return _Image(image.key, named, kept=self._edits.is_kept(named))
+
     def _names_removed(self, piece: Piece) -> bool:
         """Return whether an item of another list is about a removed image."""
         if not piece.data.lstrip().startswith(b"{"):
             return False
-        item, _ = parse_item(piece, self._path)
+        try:
+            item, _ = parse_item(piece, self._path)
+        except DataError:
+            return False
         several = item.get("image_ids")
         ids = [item.get("image_id"), *(several if isinstance(several, list) else [])]
         keys = [json.dumps(each) for each in ids if isinstance(each, int | float | str)]
@@ -277,15 +300,17 @@ class CocoIndex:
             for piece in iter_pieces(file, LISTS, path):
                 if not piece.key:
                     continue
-                item, where = parse_item(piece, path)
-                if piece.key == "images":
-                    self._take_image(item, path, images, where)
-                elif piece.key == "annotations":
-                    greatest = max(greatest, self._take_label(item, path))
-                    has_maps |= "file_name" in item
-                elif names := item.get("keypoints"):
-                    key = json.dumps(item.get("id"))
-                    self._names.add(f"keypoints {path}", key, json.dumps(list(map(str, names))))
+                with suppress(DataError):  # of malformed items
+                    item, where = parse_item(piece, path)
+                    if piece.key == "images":
+                        self._take_image(item, path, images, where)
+                    elif piece.key == "annotations":
+                        greatest = max(greatest, self._take_label(item, path))
+                        has_maps |= "file_name" in item
+                    elif isinstance(names := item.get("keypoints"), list):
+                        key = json.dumps(item.get("id"))
+                        names = json.dumps(list(map(str, names)))
+                        self._names.add(f"keypoints {path}", key, names)
         if has_maps:  # their images may come after them
             self._read_maps(path)
         self._names.add("labels", path, str(greatest))
@@ -301,8 +326,7 @@ class CocoIndex:
         stated = size if all(type(side) is int for side in size) else None
         key = id_key(item.get("id"), f"{where}.id")
         self._names.add(f"image {path}", key, json.dumps([image, stated]))
-        if isinstance(item["id"], int | float):
-            self._greatest = max(self._greatest, int(item["id"]))
+        self._greatest = max(self._greatest, _to_number(item["id"]))
         for generated in self._edits.generated_from(image) if image else ():
             number = str(self._made + 1)
             if not self._names.add(
@@ -318,21 +342,26 @@ class CocoIndex:
         number = item.get("id")
         if isinstance(number, str):
             self._names.add(f"label {path}", json.dumps(number))
-        return int(number) if isinstance(number, int | float) else 0
+        return _to_number(number)
 
     def _read_maps(self, path: str) -> None:
         """Index the images of the label maps of a panoptic JSON file."""
         maps = Finder(self._folder, map_folders(path))
         with open_annotation(self._folder, path) as file:
             for piece in iter_pieces(file, ("annotations",), path):
-                item, where = parse_item(piece, path) if piece.key else ({}, "")
-                if "file_name" not in item:
-                    continue
-                found = maps.find(item["file_name"], f"{where}.file_name")
-                image, _ = self.image_of(path, id_key(item.get("image_id"), f"{where}.image_id"))
-                if found and image:
-                    kept = "kept" if self._edits.is_kept(image) else "removed"
-                    self._names.add(f"map {kept}", found)
+                with suppress(DataError):
+                    item, where = parse_item(piece, path) if piece.key else ({}, "")
+                    if "file_name" in item:
+                        found = maps.find(item["file_name"], f"{where}.file_name")
+                        key = id_key(item.get("image_id"), f"{where}.image_id")
+                        image, _ = self.image_of(path, key)
+                        if found and image:
+                            kept = "kept" if self._edits.is_kept(image) else "removed"
+                            self._names.add(f"map {kept}", found)
+
+
+def _to_number(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def parse_item(piece: Piece, path: str) -> tuple[Item, str]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from curate.core.errors import DataError
 from curate.layouts.access.tree import describe_pointer
-from curate.layouts.annotations import Problems, is_shallow, iter_events
+from curate.layouts.annotations import Problems, check_json_head, iter_events
 from curate.layouts.label_maps import MAX_SEGMENTS
 
 _LISTS = ("images", "annotations")
@@ -63,10 +63,9 @@ def is_coco(head: bytes) -> bool:
     """
     import ijson
 
-    if not is_shallow(head):  # the memory of a parser grows with the square of the depth
-        return False
     if describe_pointer(head):
         return True
+    head = check_json_head(head)  # the memory of a parser grows with the square of the depth
     seen: set[str] = set()
     events = ijson.sendable_list()
     parser = ijson.parse_coro(events)

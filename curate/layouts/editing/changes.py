@@ -152,6 +152,8 @@ class NewFile:
 
 REMOVED = "its image was removed"
 """Reason of a file that is left out together with its image."""
+WITHHELD = "its image was withheld"
+"""Likewise, of an image that is in no output."""
 
 SAME = EditResult(Outcome.SAME)
 EDITED = EditResult(Outcome.EDITED)
@@ -167,9 +169,9 @@ class Editor(Protocol):
     """Edits the annotations of a dataset to match its changed images.
 
     The contract, tested for every layout: without edits every file is unchanged; no
-    mention of a removed image remains, and nothing that belongs to it; unknown content is
-    kept unchanged; memory does not grow with the dataset; the result does not depend on
-    the order of the calls.
+    mention of a removed image remains, and nothing that belongs to it; unknown content, and
+    items and lines that name no image since they are malformed, are kept unchanged; memory does
+    not grow with the dataset; the result does not depend on the order of the calls.
 
     Args:
         source: dataset whose annotations have been checked.

@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import posixpath
-import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
@@ -77,24 +75,30 @@ class HfEditor(StemEditor[HfFolder]):
     def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
         """Return whether a row is kept, and the values of its new rows.
 
+        A row of several images is dropped with one of them if images are only removed.
+
         Raises:
-            DataError: if only some of its images are kept, or an image is to be generated
-                from one of several.
+            DataError: if only some of its images are kept otherwise, or an image is to be
+                generated from one of several.
         """
         values = row.values or {}
         base = posixpath.dirname(path)
-        named = [
-            (key, str(name), resolve(base, name, f"{row.where}: {key}"))
-            for key, name in find_names(values, row.where)
-            if name is not None
-        ]
-        named = [item for item in named if self._source.find(item[2]) is not None]
-        kept = {self._edits.is_kept(image) for _, _, image in named}
-        if len(kept) > 1:
-            raise DataError(
-                f"{row.where} names several images, of which only some are removed; "
-                "such rows cannot be kept or dropped"
-            )
+        try:
+            named = [
+                (key, str(name), resolve(base, name, f"{row.where}: {key}"))
+                for key, name in find_names(values, row.where)
+                if name is not None
+            ]
+        except DataError:
+            return True, []
+        removed = {image for _, _, image in named if not self._edits.is_kept(image)}
+        if removed and not isinstance(self._edits, Removals):
+            others = {image for _, _, image in named} - removed
+            if any(self._source.find(image) is not None for image in others):
+                raise DataError(
+                    f"{row.where} names several images, of which only some are removed; "
+                    "such rows cannot be kept or dropped"
+                )
         generated = [
             (*names, each) for names in named for each in self._edits.generated_from(names[2])
         ]
@@ -107,50 +111,7 @@ class HfEditor(StemEditor[HfFolder]):
             move_row(_without(values, key), each, row.where) | {key: rename(name, image, each.id)}
             for key, name, image, each in generated
         ]
-        return False not in kept, [{key: item[key] for key in values} for item in new]
-
-
-class _RowFilter(HfEditor):
-    """Editor that drops the rows of a metadata file that name one of some images."""
-
-    def _decide(self, row: Row, path: str) -> tuple[bool, list[_Values]]:
-        base = posixpath.dirname(path)
-        try:
-            names = find_names(row.values or {}, row.where)
-            images = [resolve(base, name, row.where) for _, name in names if name is not None]
-        except DataError:
-            return True, []  # malformed rows are kept, and counted when SOURCE is checked
-        return all(self._edits.is_kept(image) for image in images), []
-
-
-class _Filtered(HfFolder):
-    """A dataset whose metadata has no rows of some images."""
-
-    def __init__(self, source: HfFolder, is_dropped: Callable[[str], bool]) -> None:
-        vars(self).update(vars(source))
-        self._filter = _RowFilter(source, Removals(is_dropped))
-
-    def open_sidecar(self, file: SidecarFile) -> BinaryIO:
-        """Open a sidecar file for reading; a metadata file without the rows."""
-        if file.path.name in NAMES:
-            edited = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-            if self._filter.edit(file, edited) is EDITED:
-                edited.seek(0)
-                return edited
-            edited.close()
-        return super().open_sidecar(file)
-
-
-def without_rows(source: HfFolder, is_dropped: Callable[[str], bool]) -> HfFolder:
-    """Return the dataset without the metadata rows that name one of some images.
-
-    The loader of `datasets` reads no image of a split if one that a row names is missing.
-
-    Args:
-        source: the dataset.
-        is_dropped: whether an image is one of them, by its id.
-    """
-    return _Filtered(source, is_dropped)
+        return not removed, [{key: item[key] for key in values} for item in new]
 
 
 def _without(values: _Values, key: str) -> _Values:

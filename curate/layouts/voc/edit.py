@@ -86,7 +86,10 @@ class VocEditor(StemEditor[Voc]):
             if (found := _LINE.fullmatch(line)) is None:
                 return True, []
             before, name, after = found.groups()
-            key = self._source.listed_key(path, name, where)
+            try:
+                key = self._source.listed_key(path, name, where)
+            except DataError:
+                return True, []
             image = self._names.get("kept", key) or self._names.get("removed", key)
             if image is None:
                 return True, []  # such as a class in a list of classes

@@ -69,7 +69,10 @@ class YoloEditor(StemEditor[Yolo]):
         def decide(line: str, where: str) -> tuple[bool, list[str]]:
             if not line.strip():
                 return True, []
-            image = self._source.find_listed(line.strip(), path, where)
+            try:
+                image = self._source.find_listed(line.strip(), path, where)
+            except DataError:
+                return True, []
             if self._source.find(image) is None:
                 return True, []  # missing in SOURCE as well
             generated = self._edits.generated_from(image)

@@ -73,3 +73,9 @@ def test_deep_nesting_is_not_coco_and_needs_little_memory(unit: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 50 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("word", ["NaN", "-Infinity"])
+def test_a_file_whose_first_items_have_words_that_are_not_json_is_recognized(word: str) -> None:
+    assert is_coco(f'{{"images": [{{"id": {word}, "file_name": "a.jpg"}}'.encode())
+    assert not is_coco(f'{{"images": [{{"id": {word}, "name": "a.jpg"}}]}}'.encode())
