@@ -1,4 +1,4 @@
-"""WebP (RFC 9649): the container is rewritten; lossless images exact, lossy re-encoded."""
+"""WebP (RFC 9649): container and lossless images are written again, exactly; lossy re-encoded."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from curate.core.protocols import Frame
 _ICC_FLAG, _EXIF_FLAG, _ANIMATION_FLAG = 0x20, 0x08, 0x02
 _BITSTREAM = (b"ALPH", b"VP8 ", b"VP8L")
 _QUALITY = 90
+_COMPRESSED, _VP8L_HEADER = 1, 5  # ALPH: a VP8L image in green, without its header of 5 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,22 @@ class WebpCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Encode a WebP: bitstreams copied, or all frames encoded again if one changed."""
+        """Encode a WebP: lossy bitstreams copied, or all frames encoded again if one changed.
+
+        Lossless ones and compressed alpha channels are always encoded again, without loss: their
+        transforms and palettes are images, of which decoders ignore channels.
+        """
         stored: _Stored = picture.stored
         size = (picture.width, picture.height)
         hidden = any(map(has_hidden_pixels, stored.images))
         if frames is None and not hidden:
-            exact = replace(stored, images=tuple(trim_bitstream(i) for i in stored.images))
-            return Encoded(_write(exact, size, picture.metadata), Route.COPIED, picture.note)
+            kept = replace(stored, images=tuple(map(_without_loss, stored.images)))
+            sources, results = (
+                [chunk for image in each.images for chunk in image if chunk[0] != b"VP8 "]
+                for each in (stored, kept)
+            )
+            route = Route.COPIED if sources == results else Route.LOSSLESS
+            return Encoded(_write(kept, size, picture.metadata), route, picture.note)
         pixels = picture.frames if frames is None else tuple(frames)
         lossless = all(chunks[-1][0] == b"VP8L" for chunks in stored.images)
         images = tuple(_encode(frame, lossless) for frame in pixels)
@@ -219,9 +229,25 @@ def _write(stored: _Stored, size: tuple[int, int], metadata: Metadata) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def _without_loss(image: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    """The bitstream chunks of a frame: VP8 trimmed, VP8L and ALPH encoded again."""
+    kind, payload = image[-1]
+    if kind == b"VP8 " and len(image) == 1:
+        return trim_bitstream(image)
+    with open_image(write_still(image), "WEBP") as opened:
+        frame = to_frame(opened)
+    if kind == b"VP8L":
+        return _encode(frame, lossless=True)
+    green = np.zeros((*frame.shape[:2], 3), np.uint8)
+    green[..., 1] = frame[..., 3]
+    ((_, encoded),) = _encode(green, lossless=True)
+    alpha = (b"ALPH", bytes([_COMPRESSED]) + encoded[_VP8L_HEADER:])
+    return trim_bitstream((alpha, (kind, payload)))
+
+
 def _encode(frame: Frame, lossless: bool) -> tuple[Chunk, ...]:
     buffer = io.BytesIO()
-    quality = 50 if lossless else _QUALITY  # of a lossless file: effort, not fidelity
+    quality = 25 if lossless else _QUALITY  # of a lossless file: effort, not fidelity
     Image.fromarray(frame).save(
         buffer, "WEBP", lossless=lossless, quality=quality, method=4, exact=True
     )
