@@ -19,12 +19,86 @@ def idat(data: bytes) -> bytes:
     return b"".join(payload for kind, payload in parse_chunks(data)[0] if kind == b"IDAT")
 
 
-@pytest.mark.parametrize("kind", ["png-rgb", "png-palette", "png-bilevel", "png-16-rgb"])
-def test_an_unchanged_png_keeps_its_compressed_rows(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["png-rgb", "png-palette", "png-color-key", "png-16-rgb"])
+def test_an_unchanged_png_keeps_its_rows_and_filters(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
-    assert written.route is Route.COPIED
-    assert idat(written.data) == idat(data)
+    assert zlib.decompress(idat(written.data)) == zlib.decompress(idat(data))
+    assert (written.route is Route.COPIED) == (idat(written.data) == idat(data))
+    assert codec.save(codec.load(written.data), None, []).route is Route.COPIED
+
+
+def low_depth(color: int, depth: int, rows: samples.Array, filters: samples.Array) -> bytes:
+    """A PNG of 21 columns, of these packed rows, each with its filter."""
+    header = Header(21, len(rows), depth, color, interlaced=False)
+    between = [(b"PLTE", bytes(range(3 << depth)))] if color == 3 else []
+    filtered = []
+    above = [0] * rows.shape[1]
+    for kind, row in zip(filters.tolist(), rows.tolist(), strict=True):
+        left = [0, *row[:-1]]
+        guess = [left, above][kind - 1] if kind else [0] * len(row)
+        filtered.append(bytes([kind, *((a - b) % 256 for a, b in zip(row, guess, strict=True))]))
+        above = row
+    data = zlib.compress(b"".join(filtered))
+    return write_png([(b"IHDR", header.to_bytes()), *between, (b"IDAT", data)])
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("color", [0, 3])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_bits_after_the_ends_of_rows_are_dropped(color: int, depth: int, filtered: bool) -> None:
+    rng = np.random.default_rng(depth)
+    rows = rng.integers(0, 256, (30, -(-21 * depth // 8)), dtype=np.uint8)
+    used = np.uint8(0xFF << (-21 * depth % 8) & 0xFF)
+    other = rows.copy()
+    other[:, -1] = (rows[:, -1] & used) | rng.integers(0, 256, 30, dtype=np.uint8) & ~used
+    assert (other != rows).any()
+    filters = rng.integers(0, 3, 30) * filtered
+    first, second = (low_depth(color, depth, each, filters) for each in (rows, other))
+    picture, same = codec.load(first), codec.load(second)
+    assert codec.digest_pixels(picture) == codec.digest_pixels(same)
+    written = codec.save(picture, None, [])
+    assert written.route is Route.LOSSLESS
+    assert written.data == codec.save(same, None, []).data
+    assert codec.find_leaks(written.data) == []
+    assert codec.find_leaks(first)
+    assert codec.digest_pixels(codec.load(written.data)) == codec.digest_pixels(picture)
+    clean = np.frombuffer(zlib.decompress(idat(written.data)), np.uint8).reshape(30, -1)
+    assert not (clean[:, -1] & ~used).any()
+
+
+def with_odd_blocks(kind: str, rows: bytes) -> bytes:
+    """A zlib stream of ``rows`` with a payload that decompression does not return."""
+    squeezer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    body = squeezer.compress(rows) + squeezer.flush(zlib.Z_FULL_FLUSH)  # ends at a whole byte
+    if kind == "bits of stored blocks":
+        blocks = b"".join(bytes([value << 3]) + b"\0\0\xff\xff" for value in range(32))
+    elif kind == "empty blocks":
+        blocks = b"\0\0\0\xff\xff" * 77
+    else:  # three stored blocks that hold the rows, split anywhere
+        parts = rows[:11], rows[11:400], rows[400:1000], rows[1000:]
+        body, blocks = b"", b""
+        for part in parts:
+            for at in range(0, len(part), 65535):
+                size = len(part[at : at + 65535])
+                blocks += (
+                    b"\xa8" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+                )
+                blocks += part[at : at + 65535]
+    return b"\x78\x9c" + body + blocks + b"\x03\0" + zlib.adler32(rows).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("form", ["png-rgb", "png-16-gray", "png-palette", "png-rgba"])
+@pytest.mark.parametrize("kind", ["bits of stored blocks", "empty blocks", "split blocks"])
+def test_image_data_is_compressed_again(kind: str, form: str) -> None:
+    data = samples.SAMPLES[form]()
+    rows = zlib.decompress(idat(data))
+    odd = with_odd_blocks(kind, rows)
+    assert zlib.decompress(odd) == rows
+    chunks = [(k, odd if k == b"IDAT" else p) for k, p in parse_chunks(data)[0][:-1]]
+    written = codec.save(codec.load(write_png(chunks)), None, [])
+    assert written.route is Route.LOSSLESS
+    assert written.data == codec.save(codec.load(data), None, []).data
 
 
 def test_pixels_equal_pillows() -> None:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -143,6 +144,36 @@ def is_exact(compressed: bytes, size: int) -> bool:
     return held == size and inflater.eof and not behind
 
 
+def compress(rows: bytes) -> bytes:
+    """Return compressed image data of filtered rows."""
+    squeezer = _squeezer()
+    return b"".join([squeezer.compress(rows), squeezer.flush()])
+
+
+def compress_again(compressed: bytes, size: int) -> bytes:
+    """Return image data of ``size`` bytes, compressed again.
+
+    Blocks of a stream can be empty, and have bits that no decoder reads.
+    """
+    inflater, squeezer = zlib.decompressobj(), _squeezer()
+    parts: list[bytes] = []
+    pending = compressed
+    while size > 0 and (piece := inflater.decompress(pending, min(size, _PIECE))):
+        parts.append(squeezer.compress(piece))
+        size, pending = size - len(piece), inflater.unconsumed_tail
+    return b"".join([*parts, squeezer.flush()])
+
+
+def pack_rows(samples: Frame, depth: int) -> bytes:
+    """Return rows of samples of 1, 2 or 4 bits, without filter; bits after their ends are 0."""
+    height, width = samples.shape
+    per_byte = 8 // depth
+    padded = np.pad(samples, ((0, 0), (0, -width % per_byte))).reshape(height, -1, per_byte)
+    shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
+    rows = np.bitwise_or.reduce(padded << shifts, axis=2).astype(np.uint8)
+    return np.pad(rows, ((0, 0), (1, 0))).tobytes()
+
+
 def header_for(frame: Frame) -> Header:
     """Return the header of a file that stores ``frame``."""
     channels = 1 if frame.ndim == 2 else frame.shape[2]
@@ -155,13 +186,17 @@ def deflate(frame: Frame) -> bytes:
     step = frame.dtype.itemsize * (1 if frame.ndim == 2 else frame.shape[2])
     big_endian = np.ascontiguousarray(frame, frame.dtype.newbyteorder(">"))
     rows = big_endian.reshape(frame.shape[0], -1).view(np.uint8)
-    squeezer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 15, 9)
+    squeezer = _squeezer()
     parts: list[bytes] = []
     above = np.zeros((1, rows.shape[1]), np.uint8)
     for band in _bands(rows):
         parts.append(squeezer.compress(_filtered(band, above, step).tobytes()))
         above = band[-1:]
     return b"".join([*parts, squeezer.flush()])
+
+
+def _squeezer() -> Any:
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, 15, 9)
 
 
 def _bands(rows: Bytes2D) -> Iterator[Bytes2D]:

@@ -1,11 +1,11 @@
-"""The PNG codec: image data copied, or all frames encoded again without loss."""
+"""The PNG codec: rows kept and compressed again, or all frames encoded again without loss."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,9 +22,12 @@ from curate.codec.png.animation import (
 from curate.codec.png.chunks import (
     Chunk,
     Header,
+    compress,
+    compress_again,
     deflate,
     header_for,
     is_exact,
+    pack_rows,
     parse_chunks,
     parse_header,
     write_png,
@@ -54,17 +57,20 @@ class _Stored:
     Args:
         copied: the chunks of an unchanged copy, without metadata; None if the file
             must be encoded again.
+        packed: its rows, if samples have less than 8 bits: those in the file may have
+            bits after their ends, which filters mix with the others.
         color: color-space chunks.
         animation: how an animation plays, or None.
     """
 
     copied: tuple[Chunk, ...] | None
+    packed: bytes | None
     color: tuple[Chunk, ...]
     animation: Animation | None = None
 
 
 class PngCodec:
-    """PNG and animated PNG: copied chunk by chunk, or encoded again without loss."""
+    """PNG and animated PNG: rows compressed again, or frames encoded again without loss."""
 
     name = "PNG"
 
@@ -80,16 +86,16 @@ class PngCodec:
         check_size(
             *(header.width, header.height, count_images(chunks), options.max_pixels, len(data))
         )
-        exact = is_exact(_image_data(chunks), header.data_size(header.width, header.height))
+        is_exact(_image_data(chunks), header.data_size(header.width, header.height))
         profile = _profile(found.get(b"iCCP"))
         metadata = select_metadata(found.get(b"eXIf"), profile, options.keep_metadata, _xmp(chunks))
         color = tuple((k, found[k]) for k in _COLOR_CHUNKS if _is_usual(k, found.get(k, b"")))
         if b"acTL" in found:
             frames, animation = load_animation(chunks, header)
-            stored = _Stored(None, color, animation)
+            stored = _Stored(None, None, color, animation)
         else:
-            frames, copied = _load_still(header, found, _image_data(chunks))
-            stored = _Stored(copied if exact else None, color)
+            frames, copied, packed = _load_still(header, found, _image_data(chunks))
+            stored = _Stored(copied, packed, color)
         return Picture(
             format="PNG",
             mode="I;16" if (header.depth, header.color) == (16, 0) else _mode(header),
@@ -109,12 +115,18 @@ class PngCodec:
         touched: Sequence[Sequence[Box]],
         options: CodecOptions,
     ) -> Encoded:
-        """Encode a PNG: image data copied, or all frames encoded again without loss."""
+        """Encode a PNG: rows compressed again, or all frames encoded again without loss."""
         stored: _Stored = picture.stored
         if frames is None and stored.copied is not None:
-            header, *rest = stored.copied
+            header, *rest, (kind, compressed) = stored.copied
             between = (*stored.color, *_metadata_chunks(picture.metadata))
-            return Encoded(write_png([header, *between, *rest]), Route.COPIED, picture.note)
+            if stored.packed is not None:
+                data = compress(stored.packed)
+            else:
+                size = parse_header([header]).data_size(picture.width, picture.height)
+                data = compress_again(compressed, size)
+            route = Route.COPIED if data == compressed else Route.LOSSLESS
+            return Encoded(write_png([header, *between, *rest, (kind, data)]), route, picture.note)
         pixels = picture.frames if frames is None else tuple(frames)
         if frames is not None and stored.animation is None and "A" not in picture.mode:
             # transparent pixels of a palette or of one color may all have been hidden
@@ -145,7 +157,7 @@ class PngCodec:
             is_exact(_image_data(chunks), size) and animation_is_exact(chunks, header)
         ):
             leaks.append("there are bytes after the image data")
-        return leaks + _palette_leaks(data, chunks, options)
+        return leaks or _still_leaks(data, chunks, options)
 
 
 def encode_png(image: Pixels) -> bytes:
@@ -153,28 +165,38 @@ def encode_png(image: Pixels) -> bytes:
     return write_png([(b"IHDR", header_for(image).to_bytes()), (b"IDAT", deflate(image))])
 
 
-def _palette_leaks(data: bytes, chunks: list[Chunk], options: CodecOptions) -> list[str]:
+def _still_leaks(data: bytes, chunks: list[Chunk], options: CodecOptions) -> list[str]:
+    """Colors that no pixel uses, and bits after the ends of rows."""
     present = [chunk for chunk in chunks if chunk[0] in (b"PLTE", b"tRNS")]
-    if not present:
+    if not present and parse_header(chunks).depth >= 8:
         return []
     stored: _Stored = PngCodec().load(data, options).stored
     needed = [chunk for chunk in stored.copied or () if chunk[0] in (b"PLTE", b"tRNS")]
-    return [] if present == needed else [UNUSED_COLORS]
+    leaks = [] if present == needed else [UNUSED_COLORS]
+    if stored.packed is not None and zlib.decompress(_image_data(chunks)) != stored.packed:
+        leaks.append("there are bits after the ends of rows, or filters of bits")
+    return leaks
 
 
 def _load_still(
     header: Header, found: dict[bytes, bytes], compressed: bytes
-) -> tuple[tuple[Frame, ...], tuple[Chunk, ...] | None]:
+) -> tuple[tuple[Frame, ...], tuple[Chunk, ...] | None, bytes | None]:
+    """The frame, and ``copied`` and ``packed`` of what is stored."""
     needed = [(b"IHDR", header.to_bytes())]
     if header.color == 3:
         needed.append((b"PLTE", found.get(b"PLTE", b"")))
     pixels = _decode(write_png([*needed, (b"IDAT", compressed)]), header)
+    packed = None
+    if header.depth < 8:
+        step = 1 if header.color == 3 else 255 // ((1 << header.depth) - 1)
+        packed = pack_rows(pixels // step, header.depth)
+        needed[0] = (b"IHDR", replace(header, interlaced=False).to_bytes())
     transparency = found.get(b"tRNS")
     if header.color != 3:
         if transparency is not None and header.color in (0, 2):
             needed.append((b"tRNS", transparency))
             pixels = _with_key(pixels, header, transparency)
-        return (pixels,), (*needed, (b"IDAT", compressed))
+        return (pixels,), (*needed, (b"IDAT", compressed)), packed
     palette, alpha = _used_palette(found.get(b"PLTE", b""), transparency, pixels)
     colors = np.frombuffer(palette, np.uint8).reshape(-1, 3)
     needed[1] = (b"PLTE", palette)
@@ -184,8 +206,8 @@ def _load_still(
         colors = np.concatenate([colors, opaque[:, None]], axis=1)
     frame = np.ascontiguousarray(colors[pixels])
     if (merge_equal_colors(pixels, colors) != pixels).any():
-        return (frame,), None
-    return (frame,), (*needed, (b"IDAT", compressed))
+        return (frame,), None, None
+    return (frame,), (*needed, (b"IDAT", compressed)), packed
 
 
 def _decode(png: bytes, header: Header) -> Frame:
