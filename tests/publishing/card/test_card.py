@@ -300,21 +300,32 @@ def test_a_report_of_another_detector_is_not_used(out: Path) -> None:
 
 def test_given_faces_are_stated_with_their_detector_and_their_review(out: Path) -> None:
     assert "which does not record a detector" in shown(card(out))
-    model = {"name": "mtcnn", "package": "facenet", "version": "9.8", "backend": "torch 2"}
+    model = {
+        "name": "mtcnn",
+        "package": "facenet-pytorch",
+        "version": "9.8",
+        "backend": "torch 2.1",
+    }
     review = {
-        "id": "secret-id", "task": "boxes", "blind": False, "reviewers": 2,
+        "id": "secret-id", "task": "faces", "blind": False, "reviewers": 2,
         "journal_sha256": "7" * 64, "states": {"reviewed": 5, "sampled": 1, "not looked at": 0},
     }  # fmt: skip
     run = json.loads((out / "manifest/run.json").read_text())
-    run["detectors"] = [{**model, "weights_sha256": {"w.npz": "5" * 64}}]
+    run["detectors"] = [{**model, "weights_sha256": {"pnet.pt": "5" * 64}}]
     run["given_faces"] = {"recipe": {"profile": "thorough"}, "reviews": [review]}
     (out / "manifest/run.json").write_text(json.dumps(run))
     text = shown(card(out))
     for stated in ("records the models below", "mtcnn", "9.8", "5 images reviewed", "thorough"):
         assert stated in text
+    run["detectors"] = [{**model, "name": "John Smith", "weights_sha256": {"John": "5" * 64}}]
+    (out / "manifest/run.json").write_text(json.dumps(run))
+    assert "John" not in shown(card(out)) + (out / "croissant.json").read_text()
+    run["detectors"] = [{**model, "weights_sha256": {"pnet.pt": "5" * 64}}]
+    (out / "manifest/run.json").write_text(json.dumps(run))
+    card(out)
     croissant = (out / "croissant.json").read_text()
     assert "given by a file after review by people" in croissant
-    assert "mtcnn (facenet 9.8)" in croissant
+    assert "mtcnn (facenet-pytorch 9.8)" in croissant
     assert "7" * 64 not in croissant + (out / "README.md").read_text()
     assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
 
