@@ -12,7 +12,7 @@ import jinja2
 import jinja2.sandbox
 import yaml
 
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError
 from curate.publishing.card.figures import (
     MIN_CELL,
     Documents,
@@ -277,8 +277,7 @@ def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[
         template: a Jinja template to use instead of the package's own, or None.
         kept: sections that people wrote; those that the template has no place for come last.
 
-    Raises:
-        UsageError: if the template cannot be rendered.
+    A template of a user is rendered by ``template.py``, which limits it.
     """
     text = template
     if text is None:
@@ -286,11 +285,7 @@ def render_body(context: Mapping[str, Any], template: str | None, kept: Mapping[
     environment = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    try:
-        body = environment.from_string(text).render(context)
-    except (jinja2.TemplateError, TypeError, KeyError) as error:
-        where = f", line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-        raise UsageError(f"the template{where} cannot be rendered: {error}") from None
+    body = environment.from_string(text).render(context)
     rest = [name for name in kept if name not in context["kept_names"]]
     blocks = [f"<!-- keep: {name} -->\n{kept[name]}<!-- /keep: {name} -->" for name in rest]
     body = re.sub(r"\n{3,}", "\n\n", body.rstrip())

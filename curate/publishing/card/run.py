@@ -36,6 +36,7 @@ from curate.publishing.card.check import (
 from curate.publishing.card.evidence import load_evidence
 from curate.publishing.card.header import check_header, format_header, make_header
 from curate.publishing.card.questions import Answers, format_template, parse_answers
+from curate.publishing.card.template import render_template
 from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
@@ -238,10 +239,13 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     check_header(header)
     kept = render.find_kept(body)
     rows = governance.make_rows(documents, evidence.names, answers.governance)
-    context = render.make_context(answers, documents, evidence, rows, kept)
+    sources = (answers, documents, evidence, rows, kept)
     croissant = build_croissant(answers, form, documents, (), publication["objects_box"])
     validate(croissant)
-    text = render.render_body(context, _load_template(options.template), kept)
+    if options.template is None:
+        text = render.render_body(render.make_context(*sources), None, kept)
+    else:
+        text = render_template(options.template, _load_template(options.template), sources)
     if embedded := render.find_embedded(f"{format_header(header)}\n{text}"):
         raise DataError(
             f"{CARD}: it would hold {embedded}, which could be a picture; take it out of "
@@ -262,9 +266,9 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     )
 
 
-def _load_template(path: Path | None) -> str | None:
+def _load_template(path: Path) -> str:
     try:
-        return None if path is None else load_text(path)
+        return load_text(path)
     except (OSError, DataError) as error:
         raise UsageError(f"--template: {error}") from None
 

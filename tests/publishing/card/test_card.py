@@ -438,6 +438,18 @@ def test_kept_sections_survive_even_where_a_template_has_no_place(
         ("{% if %}", "line 1"),
         ('{{ figure("manifest/run.json#/x", "count") }}', "has nothing at /x"),
         ("{{ ''.__class__.__mro__ }}", "unsafe|not.*defined|security"),
+        ("{{ 1 // 0 }}", "by zero"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+        ("{{ 10.0 ** 999 }}", "Result too large|out of range"),
+        ("{{ range(10 ** 9) | list }}", "range"),
+        ("{{ '%1000000000d' % 1 }}", "memory|more than 4 MB"),
+        ("{{ 'x' * 10 ** 10 }}", "memory"),
+        ("{{ 'x'.ljust(5000000) }}", "more than 4 MB"),
+        (
+            "{% set n = namespace(t='x') %}{% for i in range(99) %}{% set n.t = n.t ~ n.t %}"
+            "{% endfor %}",
+            "memory",
+        ),
     ],
 )
 def test_a_template_that_fails_is_one_line(
@@ -445,8 +457,26 @@ def test_a_template_that_fails_is_one_line(
 ) -> None:
     template = tmp_path / "t.md.j2"
     template.write_text(text)
-    with pytest.raises((UsageError, DataError), match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         card(out, template=template)
+    assert str(caught.value).startswith(f"--template {template}")
+
+
+def test_a_template_that_does_not_end_is_stopped(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (tmp_path / "t").write_text(loops)
+    monkeypatch.setattr(
+        "curate.publishing.card.template._START",
+        """
+import sys; sys.path[:] = sys.argv[1:]
+from curate.publishing.card import template
+template._MAX_SECONDS = 3; template.main()
+""",
+    )
+    with pytest.raises(UsageError, match="t cannot be rendered in 20 seconds"):
+        card(out, template=tmp_path / "t")
 
 
 def test_the_citation_file_and_bibtex(out: Path) -> None:
