@@ -54,12 +54,15 @@ class Leases:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Leases:
-        self._owners.mkdir(parents=True, exist_ok=True)
         note = {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine()}
         note["started"] = _start_time(os.getpid())
         partial = self._folder / f"{self.token}.partial"
-        partial.write_text(json.dumps(note), encoding="ascii")
-        partial.rename(self._owners / self.token)
+        try:
+            self._owners.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(note), encoding="ascii")
+            partial.rename(self._owners / self.token)
+        except FileNotFoundError:
+            raise self._removed() from None
         self._thread.start()
         return self
 
@@ -128,14 +131,18 @@ class Leases:
         return f"process {note['pid']} on {note['host']}"
 
     def others(self) -> bool:
-        """Whether another process is alive and at work in this folder."""
-        tokens = [entry.name for entry in os.scandir(self._owners)]
+        """Whether another process is alive and at work in this folder.
+
+        Raises:
+            LockedError: if the folder was removed.
+        """
+        tokens = self._list(self._owners)
         return any(token != self.token and self._is_alive(token) for token in tokens)
 
     def _newest(self, name: str) -> tuple[int, str | None]:
         """Number and owner of the newest lease of a name; the owner is None if it is released."""
         numbers = [-1]
-        for entry in self._scan():
+        for entry in self._list(self._folder):
             found, _, number = entry.rpartition(".")
             if found == name and number.isdecimal():
                 numbers.append(int(number))
@@ -148,14 +155,17 @@ class Leases:
         except (OSError, ValueError):
             return newest, None
 
-    def _scan(self) -> list[str]:
+    def _list(self, folder: Path) -> list[str]:
         try:
-            return os.listdir(self._folder)  # noqa: PTH208 - names only, of many
+            return os.listdir(folder)  # noqa: PTH208 - names only, of many
         except FileNotFoundError:
-            raise LockedError(
-                f"{self._folder} was removed by another process, as when its run has finished; "
-                "run the same command again"
-            ) from None
+            raise self._removed() from None
+
+    def _removed(self) -> LockedError:
+        return LockedError(
+            f"{self._folder} was removed by another process, as when its run has finished; "
+            "run the same command again"
+        )
 
     def _take(self, name: str, number: int) -> bool:
         partial = self._folder / f"{self.token}.{secrets.token_hex(4)}.partial"
@@ -164,7 +174,7 @@ class Leases:
             (partial / "owner").write_text(self.token, encoding="ascii")
             partial.rename(self._folder / f"{name}.{number}")
         except FileNotFoundError:
-            self._scan()  # raises, if the folder is gone
+            self._list(self._folder)  # raises, if the folder is gone
             return False
         except OSError:
             if not (self._folder / f"{name}.{number}").is_dir():

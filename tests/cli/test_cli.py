@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -448,3 +449,22 @@ def test_a_finished_output_has_one_exit_code_in_every_way_of_running(
     for more in ((), ("--shards", "1/3"), ("--finish",)):
         done = in_process("blur", photos, out, "--profile", "fast", *more)
         assert done.returncode == 3, more
+
+
+@pytest.mark.parametrize("module", ["curate.cli.main", "click", "curate.core.errors", "numpy"])
+def test_an_interrupt_while_modules_are_imported_is_one_line(module: str) -> None:
+    code = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["curate", "verify", "nowhere"]
+from curate.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr.lstrip().startswith("curate: interrupted; run the ")
+    assert done.stderr.strip().count("\n") == 0

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +150,30 @@ def test_a_removed_folder_is_a_clear_error(tmp_path: Path) -> None:
         folder.rmdir()
         with pytest.raises(LockedError, match="was removed"):
             leases.claim("b")
+
+
+@pytest.mark.parametrize("removed", ["owners", "."])
+def test_a_folder_that_is_removed_meanwhile_is_a_clear_error(tmp_path: Path, removed: str) -> None:
+    folder = tmp_path / "leases"
+    with Leases(folder) as leases:
+        shutil.rmtree(folder / removed)
+        with pytest.raises(LockedError, match="was removed by another process"):
+            leases.others()
+
+
+@pytest.mark.parametrize("step", ["mkdir", "write_text"])
+def test_a_folder_that_is_removed_at_the_start_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder, done = tmp_path / "leases", getattr(Path, step)
+
+    def do_and_lose(path: Path, *args: Any, **options: Any) -> None:
+        done(path, *args, **options)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    monkeypatch.setattr(Path, step, do_and_lose)
+    with pytest.raises(LockedError, match="was removed by another process"):
+        Leases(folder).__enter__()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b'{"pid": "x"}', b"{" * 9999])

@@ -265,6 +265,13 @@ def test_a_listing_that_lies_is_one_line(
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize("size", [1 << 16, 1 << 20])
+def test_a_line_of_the_listing_that_is_too_long_is_named(tmp_path: Path, size: int) -> None:
+    (tmp_path / "files.jsonl").write_text(json.dumps({"path": "x" * size, "bytes": 1}))
+    with pytest.raises(DataError, match="line 1, is longer than 65,536 bytes"):
+        list(trees.load_listing(tmp_path / "files.jsonl"))
+
+
 DEEP = b"[" * 100_000
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(12)

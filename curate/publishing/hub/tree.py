@@ -128,8 +128,10 @@ def load_listing(path: Path) -> Iterator[Listed]:
     number = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(_MAX_LINE):
+            while line := file.readline(_MAX_LINE + 1):
                 number += 1
+                if len(line) > _MAX_LINE:
+                    raise DataError(f"{FILES}, line {number}, is longer than {_MAX_LINE:,} bytes")
                 yield _parse_line(line)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
