@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -41,14 +42,15 @@ class ImageFolder(FileLayout):
     def parse(self, path: str) -> ImageRecord:
         """Parse split and category from the path of an image."""
         split, classes = self._divide(path)
-        return ImageRecord(
-            id=path, uri=path, split=split, category=classes[-1] if classes else None
-        )
+        category = classes[-1] if classes else None
+        if len(classes) > 1 and self._shared.get("shared", classes[-1]) is not None:
+            category = "/".join(classes)
+        return ImageRecord(id=path, uri=path, split=split, category=category)
 
     def check(self, strict: bool = False) -> Iterator[str]:
         """Report files that contain images, which are not read, and classes of the same name."""
         yield from note_contained(self.folder)
-        yield from self._note_merged()
+        yield from self._note_shared()
 
     def classes_of(self, path: str) -> list[str]:
         """Return the folders of an image, below the one of its split, that may be classes."""
@@ -94,24 +96,29 @@ class ImageFolder(FileLayout):
             ) | ({""} if is_many else set())
         return self._parents[parent]
 
-    def _note_merged(self) -> Iterator[str]:
-        """Report classes that are the last folders of several paths, and are counted as one."""
-        names, count, first = NameIndex(), 0, ""
-        last = PurePosixPath()
-        for record in self.records():
-            path = PurePosixPath(record.id).parent
-            if path == last or record.category is None:
+    @cached_property
+    def _shared(self) -> NameIndex:
+        """Paths of classes by their last folder; ``shared`` are those that several paths have."""
+        names, last = NameIndex(), ""
+        for info in self.folder.files():
+            path = posixpath.dirname(info.path)
+            if path == last or not self._is_image(info):
                 continue
-            last, folders = path, "/".join(self._divide(record.id)[1])
-            known = folders if names.add("class", record.category, folders) else None
-            known = known or names.get("class", record.category)
-            if known != folders and names.add("merged", record.category):
-                count += 1
-                first = first or f"{record.category!r} ({known!r} and {folders!r})"
+            last, classes = path, self.classes_of(info.path)
+            folders = "/".join(classes)
+            if not classes or names.add("class", classes[-1], folders):
+                continue
+            if names.get("class", classes[-1]) != folders:
+                names.add("shared", classes[-1], folders)
+        return names
+
+    def _note_shared(self) -> Iterator[str]:
+        count, name = self._shared.only_in("shared", "")
         if count:
+            found = [self._shared.get(kind, name) for kind in ("class", "shared")]
             yield (
-                "Classes that are the last folders of several paths, each counted as one: "
-                f"{count:,}, such as {first}; rename the folders to tell them apart."
+                f"Names of classes that are folders in several paths: {count:,}, such as "
+                f"{found[0]!r} and {found[1]!r}; these classes are named by their paths."
             )
 
     @cached_property

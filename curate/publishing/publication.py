@@ -66,7 +66,7 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
         return _describe_image_folder(dataset, note, splits, sizes)
     if name in ("keep", "imagefolder"):
         patterns = keep_patterns(dataset)
-        if patterns is not None:
+        if patterns is not None and not _has_paths_of_classes(dataset):
             builder = BUILDERS.get(dataset.layout, "imagefolder")
             features = infer_features(dataset, builder, patterns)
             if features is not None:
@@ -96,6 +96,12 @@ def describe_form(dataset: Dataset, asked: str | None) -> Form:
         sizes=sizes,
         rows=None if _is_of_rows(dataset) else splits,
     )
+
+
+def _has_paths_of_classes(dataset: Dataset) -> bool:
+    """Whether classes are told apart by the folders above the last one, which names the label."""
+    is_named = dataset.layout == "imagefolder"
+    return is_named and any("/" in (item.category or "") for item in dataset.items())
 
 
 def _describe_image_folder(

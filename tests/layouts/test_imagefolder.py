@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -11,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import curate
 from curate.core.errors import DataError, WithheldError
 from curate.core.protocols import Source, iter_sidecars
 from curate.layouts import open_source
 from curate.layouts.access.folder import LocalFolder
 from curate.layouts.imagefolder import ImageFolder
+from curate.publishing.dataset import open_dataset
+from curate.publishing.publication import describe_form
 from tests.contract.test_layouts import EXAMPLES
 
 
@@ -44,8 +49,10 @@ def test_records_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
         ("Test/cat/x.jpg", "Test", "cat"),
     ],
 )
-def test_split_and_category(path: str, split: str | None, category: str | None) -> None:
-    record = ImageFolder(LocalFolder(Path())).parse(path)
+def test_split_and_category(
+    path: str, split: str | None, category: str | None, tmp_path: Path
+) -> None:
+    record = ImageFolder(LocalFolder(tmp_path)).parse(path)
     assert (record.id, record.split, record.category) == (path, split, category)
 
 
@@ -75,7 +82,7 @@ def test_a_name_that_is_not_utf_8_is_neither_read_nor_copied(tmp_path: Path) -> 
     touch(tmp_path, os.fsdecode(b"train/caf\xe9/x.png"), os.fsdecode(b"caf\xe9.csv"))
     source = ImageFolder(LocalFolder(tmp_path))
     [record] = source.records()
-    assert record == ImageFolder(LocalFolder(Path())).parse("train/./caf\\xe9/x.png")
+    assert record == ImageFolder(LocalFolder(tmp_path)).parse("train/./caf\\xe9/x.png")
     assert (record.split, record.category) == ("train", "caf\\xe9")
     with pytest.raises(WithheldError, match="UTF-8"):
         source.read(record)
@@ -93,7 +100,8 @@ def test_a_source_that_is_not_a_folder_is_named(tmp_path: Path) -> None:
 @given(st.lists(st.text("ab./-", min_size=1, max_size=6), max_size=4))
 def test_parsing_never_fails(parts: list[str]) -> None:
     path = "/".join([*parts, "x.jpg"])
-    assert ImageFolder(LocalFolder(Path())).parse(path).id == path
+    with tempfile.TemporaryDirectory() as folder:
+        assert ImageFolder(LocalFolder(Path(folder))).parse(path).id == path
 
 
 @pytest.mark.parametrize(
@@ -355,19 +363,65 @@ def test_folders_with_such_names_are_no_cache(tmp_path: Path) -> None:
     assert len(list(open_source(str(tmp_path)).records())) == 3
 
 
+SHARED = {
+    "paths": (
+        ["a/church/outdoor/1.jpg", "a/zoo/1.jpg", "c/flat/outdoor/1.jpg"],
+        ["a/church/outdoor", "zoo", "c/flat/outdoor"],
+    ),
+    "paths in splits": (["train/x/big/1.jpg", "val/y/big/1.jpg"], ["x/big", "y/big"]),
+    "a path and a folder": (["big/1.jpg", "train/y/big/1.jpg"], ["big", "y/big"]),
+    "more than two": ([f"{n}/big/1.jpg" for n in "abc"], ["a/big", "b/big", "c/big"]),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+@pytest.mark.parametrize("layout", ["imagefolder", "hf_folder"])
+def test_classes_of_one_name_are_named_by_their_paths(
+    layout: str, case: str, tmp_path: Path
+) -> None:
+    names, wanted = SHARED[case]
+    top = "data/" if layout == "hf_folder" else ""
+    touch(tmp_path, *(f"{top}{name}" for name in names))
+    (tmp_path / "metadata.csv").write_text("file_name\n")
+    source = open_source(str(tmp_path), layout)
+    records = list(source.records())
+    assert [record.category for record in records] == wanted
+    assert [open_source(str(tmp_path), layout).find(each.id) for each in records] == records
+    several = [name for name in wanted if name.endswith(("outdoor", "big"))]
+    note = f"1, such as {several[0]!r} and {several[1]!r}; these classes are named by their paths."
+    assert next(each for each in source.check() if "paths" in each).endswith(note)
+
+
 @pytest.mark.parametrize(
-    ("names", "note"),
+    "names",
     [
-        (["a/church/outdoor/1.jpg", "c/flat/outdoor/1.jpg"], "'a/church/outdoor' and 'c/flat/outd"),
-        (["train/x/big/1.jpg", "val/y/big/1.jpg"], "'x/big' and 'y/big'"),
-        (["train/x/big/1.jpg", "val/x/big/1.jpg"], None),
-        (["train/cat/1.jpg", "val/cat/images/1.jpg"], None),
+        ["train/x/big/1.jpg", "val/x/big/1.jpg"],
+        ["train/big/1.jpg", "val/big/images/1.jpg", "val/big/2.jpg"],
+        ["x/train/big/1.jpg", "x/val/big/1.jpg"],
     ],
 )
-def test_classes_of_one_name_are_reported(
-    names: list[str], note: str | None, tmp_path: Path
-) -> None:
+def test_a_class_in_several_splits_has_one_name(names: list[str], tmp_path: Path) -> None:
     touch(tmp_path, *names)
-    notes = list(ImageFolder(LocalFolder(tmp_path)).check())
-    assert len(notes) == (note is not None)
-    assert note is None or note in notes[0]
+    source = ImageFolder(LocalFolder(tmp_path))
+    assert {record.category for record in source.records()} == {"big"}
+    assert list(source.check()) == []
+
+
+def test_an_audit_a_manifest_and_what_is_published_have_the_same_classes(tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    names = ["a/church/outdoor/1.jpg", "c/flat/outdoor/1.jpg", "c/zoo/1.jpg"]
+    for name in names:
+        touch(root, name)
+        Image.new("RGB", (48, 40), (9, 99, 199)).save(root / name)
+    (tmp_path / "faces.json").write_text(json.dumps([{"file": n, "faces": []} for n in names]))
+    curate.blur(root, out, faces=tmp_path / "faces.json", workers=1)
+    wanted = {"a/church/outdoor", "c/flat/outdoor", "zoo"}
+    assert {entry.category for entry in curate.load_manifest(out).entries()} == wanted
+    table = tmp_path / "groups.csv"
+    table.write_text("\n".join(["file,group", *(f"{name},x" for name in names)]))
+    audit = curate.audit(out / "data", by=["group"], groups=table, label="category")
+    assert audit.to_dict()["labels"].keys() == wanted
+    form = describe_form(open_dataset(out), None)
+    assert form.name == "parquet"
+    [label] = [each for each in form.features if each["name"] == "label"]
+    assert set(label["dtype"]["class_label"]["names"].values()) == wanted

@@ -170,7 +170,7 @@ class _Listing:
         category = record.category
         if self._table is not None:
             category = self._table.get("label", record.id)
-        elif None not in (category, other.category) and category != other.category:
+        elif category and other.category and not _is_same_class(category, other.category):
             raise DataError(
                 f"OBFUSCATED has {record.id!r} in the class {other.category!r}, ORIGINAL in "
                 f"{category!r}"
@@ -185,6 +185,11 @@ class _Listing:
         digests = pair.entry and [pair.entry.source_sha256, pair.entry.output_sha256]
         line = [record.id, category, stamp or digests]
         self.digest.update(json.dumps(line).encode() + b"\n")
+
+
+def _is_same_class(name: str, other: str) -> bool:
+    """Whether two names are of one class; in one dataset it may be the only folder of its name."""
+    return f"/{name}".endswith(f"/{other}") or f"/{other}".endswith(f"/{name}")
 
 
 def _draw(name: str, seed: int) -> int:

@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, one_line
-from curate.core.records import ImageRecord
 from curate.layouts.access.folder import Folder
 from curate.layouts.access.tree import describe_pointer
 from curate.layouts.annotations import (
@@ -48,11 +47,9 @@ class HfFolder(ImageFolder):
                     return f"{parent}{name}"
         return None
 
-    def parse(self, path: str) -> ImageRecord:
-        """Parse split and category from the path of an image; a leading ``data/`` is ignored."""
-        inner = path.removeprefix("data/")
-        record = super().parse(inner)
-        return ImageRecord(id=path, uri=path, split=record.split, category=record.category)
+    def _divide(self, path: str) -> tuple[str | None, list[str]]:
+        """Ignore a leading ``data/``."""
+        return super()._divide(path.removeprefix("data/"))
 
     def format_of(self, path: str) -> str:
         """Return the format of a metadata file."""
