@@ -12,8 +12,9 @@ import pytest
 
 import curate
 from curate import Recipe, Session
-from curate.balance.correct.options import BalanceInputs, BalanceOptions
+from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.run import rebalance
+from curate.balance.correct.source import BalanceInputs
 from curate.core.errors import DataError
 from curate.layouts import describe, open_source
 from curate.pipeline.verify import iter_problems, verify
