@@ -22,8 +22,8 @@ class Problem:
     """One difference between an output and its manifest.
 
     Args:
-        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source``, ``pixels`` or
-            ``signature``.
+        kind: ``manifest``, ``missing``, ``extra``, ``changed``, ``leak``, ``source``, ``pixels``,
+            ``signature`` or ``edited`` (a published card).
         path: relative to OUT, as found; it may contain control characters.
         detail: what differs, in one line.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,33 @@ def test_a_listing_that_lies_is_one_line(
         curate.pull(REPO, tmp_path / "copy")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: re.sub(rb"<!-- figure: [^>]*-->[^<]*<!-- /figure -->", b"1,000,000", text),
+        lambda text: text + b"\n<script>alert(1)</script> \x1b[31m\n",
+        lambda text: text.replace(b"pretty_name: ", b"pretty_name: Other ", 1),
+        lambda text: text + b"\nAnother sentence.\n",
+    ],
+)
+def test_an_edited_card_is_reported(
+    hub: Hub,
+    revision: str,
+    published: dict[str, bytes],
+    tmp_path: Path,
+    edit: Callable[[bytes], bytes],
+) -> None:
+    assert edit(published["README.md"]) != published["README.md"]
+    assert problems() == []
+    hub.commit(REPO, {"README.md": edit(published["README.md"])})
+    [found] = problems()
+    assert (found.kind, found.path) == ("edited", "README.md")
+    assert found.detail == "was edited after publication: its text is not covered"
+    notes: list[str] = []
+    curate.pull(REPO, tmp_path / "copy", notify=notes.append)
+    assert f"README.md {found.detail}" in notes
 
 
 @pytest.mark.parametrize("size", [1 << 16, 1 << 20])

@@ -167,10 +167,12 @@ def _build(dataset: Dataset, card: Card, folder: Path, options: PushOptions) -> 
         if file.path.endswith((".parquet", ".tar")) or not file.path.startswith("data/")
     ]
     card = with_files(card, listed if len(listed) <= _MAX_OBJECTS else ())
+    saved = _save(made, CARD, card.text.encode())
+    publication = {**card.publication, "card_sha256": saved.sha256}
     files += [
         _save(made, FILES, listing.encode()),
-        _save(made, PUBLICATION, format_json(card.publication).encode()),
-        _save(made, CARD, card.text.encode()),
+        _save(made, PUBLICATION, format_json(publication).encode()),
+        saved,
         _save(made, CROISSANT, format_json(card.croissant).encode()),
         _save(made, CITATION, card.citation.encode()),
         *(

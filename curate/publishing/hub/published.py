@@ -34,6 +34,8 @@ from curate.publishing.hub.tree import (
     load_text,
 )
 
+EDITED = "edited"
+"""Kind of the problem that people changed the card; everything else may be as it was published."""
 SAMPLE = 50
 _MAX_IMAGE = 256 << 20
 _MAX_PATTERNS = 1_000
@@ -153,7 +155,10 @@ def _check_card(
         yield Problem("missing", CARD, "there is no dataset card")
         return
     try:
-        header, body = split_card(load_text(tree, CARD))
+        text = load_text(tree, CARD)
+        if store.digest_file(tree.fetch(CARD)) != publication.get("card_sha256"):
+            yield Problem(EDITED, CARD, "was edited after publication: its text is not covered")
+        header, body = split_card(text)
         check_header(header)
     except DataError as error:
         yield Problem("card", CARD, str(error))

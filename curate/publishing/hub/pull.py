@@ -15,7 +15,7 @@ from curate.manifest.files import Problem
 from curate.pipeline.progress import show_steps
 from curate.pipeline.session import Step
 from curate.publishing.hub.batches import CARD_FILES, PUBLICATION
-from curate.publishing.hub.published import iter_problems
+from curate.publishing.hub.published import EDITED, iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
 from curate.publishing.hub.tree import (
     FILES,
@@ -123,6 +123,9 @@ def pull(
             watch(Step("downloading", "files", count, len(sizes)))
         _remove_others(partial, {*sizes})
         for problem in iter_problems(LocalTree(partial), full=True, watch=watch):
+            if problem.kind == EDITED:
+                notify(f"{problem.path} {problem.detail}")
+                continue
             raise DataError(
                 f"{repo_id} is not what its manifest says: {problem.path}: {problem.detail}; what "
                 f"was downloaded is in {partial}"
