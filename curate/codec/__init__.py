@@ -7,7 +7,6 @@ checks a file that was written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -24,6 +23,7 @@ from curate.codec.picture import (
     digest_pixels,
 )
 from curate.codec.rgb import appearances, crop_jpeg, encode_rgb, suffix_of_rgb, upright_rgb
+from curate.codec.signatures import SIGNATURE_BYTES, describe, sniff
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
 from curate.core.protocols import Frame
@@ -32,6 +32,7 @@ from curate.core.registry import Plugin, Registry
 __all__ = [
     "FORMATS",
     "KEEPABLE",
+    "SIGNATURE_BYTES",
     "UNUSED_COLORS",
     "Codec",
     "CodecOptions",
@@ -65,27 +66,6 @@ FORMATS = Registry(
 """Image formats that can be read and written, by the name that ``sniff`` returns."""
 
 _DEFAULTS = CodecOptions()
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BRANDS = {
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
-    **dict.fromkeys((b"mif1", b"mif2", b"msf1"), "HEIF"),
-    b"crx ": "CR3",
-}
-_PNM = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s|P7\nWIDTH |P[Ff]\n\d+ \d+\n")
-_UNSUPPORTED = {
-    b"\0\0\1\0": "ICO",
-    **dict.fromkeys((b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), "JPEG 2000"),
-    **dict.fromkeys((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
-    b"II\xbc": "JPEG XR",
-    b"8BPS\0": "Photoshop",
-    b"v/1\x01": "OpenEXR",
-    b"#?RADIANCE": "Radiance HDR",
-    b"qoif": "QOI",
-    b"DDS |\0": "DDS",
-    **dict.fromkeys((b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW"), "camera raw"),
-}
-"""First bytes of formats that are withheld."""
 
 
 def load(data: bytes, options: CodecOptions = _DEFAULTS) -> Picture:
@@ -172,40 +152,19 @@ def find_leaks(data: bytes, options: CodecOptions = _DEFAULTS) -> list[str]:
         return [f"the file is damaged: {error.detail}"]
 
 
-def sniff(data: bytes) -> str | None:
-    """Return a file's format name (``JPEG``, ``PNG``, …) from its first bytes, or None.
-
-    Formats that the codec cannot write are named too, so that the reason for
-    withholding a file can be reported. File names are never consulted.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if data[:4] in _TIFF_SIGNATURES:
-        return "TIFF"
-    if data[:2] == b"BM" and len(data) >= 26:
-        return "BMP"
-    if data[4:8] == b"ftyp":
-        return _BRANDS.get(data[8:12])
-    if _PNM.match(data):
-        return "PNM"
-    return next((name for start, name in _UNSUPPORTED.items() if data.startswith(start)), None)
-
-
 def _codec_of(data: bytes) -> Codec:
     if not data:
         raise WithheldError("empty", "the file is empty")
     name = sniff(data)
-    if name is None:
+    if name is not None and name in FORMATS:
+        return _codec(name)
+    described = (name, True) if name is not None else describe(data)
+    if described is None:
         raise WithheldError("unreadable", "not an image in a format known here")
-    if name not in FORMATS:
-        raise WithheldError("unsupported", f"{name} files are not supported; convert them to PNG")
-    return _codec(name)
+    kind, is_picture = described
+    if is_picture:
+        raise WithheldError("unsupported", f"{kind} files are not supported; convert them to PNG")
+    raise WithheldError("unreadable", f"it is {kind}, not an image")
 
 
 def _codec(name: str) -> Codec:

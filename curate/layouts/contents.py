@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from curate import codec
 from curate.core.errors import CurateError, DataError, WithheldError
 from curate.layouts.access.address import is_address
 from curate.layouts.access.folder import Folder
@@ -25,7 +26,6 @@ from curate.layouts.containers import find_loose_image, iter_listed_folders
 from curate.layouts.encodings import marked_encoding
 from curate.layouts.files import (
     ANNOTATION_SUFFIXES,
-    SIGNATURE_BYTES,
     find_image,
     is_image_head,
     is_image_name,
@@ -121,7 +121,7 @@ def _find(path: str, file: BinaryIO, is_whole: bool, depth: int) -> Contained | 
     if is_archive(path) or head.startswith(b"PK\3\4") or head[257:262] == b"ustar":
         return _find_in_archive(path, file, is_whole)
     for signature, what in _SIGNATURES:
-        if signature.match(head) and not is_image_head(head[:SIGNATURE_BYTES]):
+        if signature.match(head) and not is_image_head(head[: codec.SIGNATURE_BYTES]):
             if what in _UNREPORTED and not is_whole:
                 return None
             return Contained(what, _UNPACK if what == "an archive" else _CONVERT)
@@ -271,7 +271,9 @@ def _has_encoded(file: BinaryIO, is_whole: bool) -> bool:
 def _is_encoded(found: re.Match[bytes]) -> bool:
     text = found[0].replace(b"\\", b"").replace(b"_", b"/").replace(b"-", b"+")
     try:
-        return is_image_head(binascii.a2b_base64(text[: len(text) // 4 * 4])[:SIGNATURE_BYTES])
+        return is_image_head(
+            binascii.a2b_base64(text[: len(text) // 4 * 4])[: codec.SIGNATURE_BYTES]
+        )
     except binascii.Error:
         return False
 
@@ -372,6 +374,6 @@ def _find_first(folder: Folder, paths: Any) -> tuple[str, Contained] | None:
 def _starts_as_image(folder: Folder, path: str) -> bool:
     try:
         with folder.open(path) as file:
-            return is_image_head(file.read(SIGNATURE_BYTES))
+            return is_image_head(file.read(codec.SIGNATURE_BYTES))
     except (DataError, WithheldError, OSError):
         return False

@@ -54,8 +54,6 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "t
 """Common split names, in lower case."""
 
 
-SIGNATURE_BYTES = 32
-"""Bytes by which an image is recognized."""
 _DOCUMENT = re.compile(
     r"(?:README|LICEN[CS]ES?|CITATIONS?|COPYING|NOTICE)"
     r"(?:[. _-](?!plate)(?!.*\d{3})[\w. ()+-]{1,64})?",  # a language, a version, a suffix
@@ -216,14 +214,14 @@ def not_recognized(folder: Folder, lacking: str, layout: str) -> DataError:
 def _starts_as_image(folder: Folder, path: str) -> bool:
     try:
         with folder.open(path) as file:
-            head = file.read(SIGNATURE_BYTES)
+            head = file.read(codec.SIGNATURE_BYTES)
     except WithheldError:
         return False
     return is_image_head(head)
 
 
 def is_image_head(head: bytes) -> bool:
-    """Return whether the first `SIGNATURE_BYTES` of a file are those of an image."""
+    """Return whether the first `codec.SIGNATURE_BYTES` of a file are those of an image."""
     kind = codec.sniff(head)
     # The two letters of BMP start texts as well; four of its bytes are reserved.
     return kind is not None and (kind != "BMP" or head[6:10] == bytes(4))

@@ -15,6 +15,7 @@ SOS, DQT, DHT, DAC, DRI = 0xDA, 0xDB, 0xC4, 0xCC, 0xDD
 _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential, progressive; Huffman, arithmetic
 _PROGRESSIVE, _ARITHMETIC = (0xC2, 0xCA), (0xC9, 0xCA)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF, 0xDC, 0xDE, 0xDF)
+_JPEG_LS = (0xF7, 0xF8)  # start of frame and parameters of ITU-T T.87
 _MAX_SCANS = 200
 _MAX_SCANNED_PIXELS = 1 << 32  # over all scans: bounds the time of decoding
 _MAY_END_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
@@ -246,6 +247,8 @@ def _check(segment: Segment, frames: list[FrameHeader]) -> None:
     marker, payload = segment.marker, segment.payload
     if marker in _OTHER_FRAMES:
         raise WithheldError("unsupported", f"lossless or hierarchical JPEG (0x{marker:02X})")
+    if marker in _JPEG_LS:
+        raise WithheldError("unsupported", "JPEG-LS files are not supported; convert them to PNG")
     if marker == DQT:
         sound = _fills(payload, lambda at: 65 + 64 * (payload[at] >> 4))
     elif marker == DHT:

@@ -15,6 +15,7 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR = 273, 277, 278, 279
 PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT = 317, 320, 322, 323
 TILE_OFFSETS, TILE_SIZES, SUB_DIRECTORIES, EXTRA_SAMPLES, SAMPLE_FORMAT = 324, 325, 330, 338, 339
 KIND, ORIENTATION, EXIF_IFD, GPS_IFD, ICC = 254, 274, 0x8769, 0x8825, 34675
+_DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892  # a tag, and two values of PHOTOMETRIC
 _REDUCED = 1  # in KIND (NewSubfileType): a reduced version of another page
 
 _DECODING_TAGS = frozenset(
@@ -51,6 +52,18 @@ class Page:
         """Return a tag's first integer, or the default."""
         values = self.values(tag)
         return values[0] if values else default
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is of a camera raw file: DNG, NEF, ARW and others like them.
+
+        Their first page is a thumbnail of an image in a directory below it.
+        """
+        return (
+            _DNG_VERSION in self.entries
+            or self.value(PHOTOMETRIC) in (_CFA, _LINEAR_RAW)
+            or (self.is_reduced and SUB_DIRECTORIES in self.entries)
+        )
 
     @property
     def is_reduced(self) -> bool:
@@ -94,6 +107,9 @@ def parse_tiff(data: bytes) -> list[Page]:
         if end + 4 > len(data):
             raise WithheldError("truncated", "the TIFF ends inside a page's directory")
         page = Page(order, read_directory(data, offset, order), ())
+        if page.is_raw:
+            raw = "camera raw (DNG, NEF, ARW, …) files"
+            raise WithheldError("unsupported", f"{raw} are not supported; convert them to PNG")
         page = Page(order, page.entries, _pieces(data, page))
         total += sum(map(len, page.pieces)) + sum(len(e.raw) for e in page.entries.values())
         if total > 2 * len(data):

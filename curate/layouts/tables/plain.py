@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.layouts.files import SIGNATURE_BYTES, is_image_head
+from curate import codec
+from curate.layouts.files import is_image_head
 from curate.layouts.sidecars.shapes import are_numbers
 from curate.layouts.tables.rows import Table
 from curate.storage.parquet import iter_values
@@ -60,7 +61,7 @@ def describe_plain(column: str, container: str) -> str:
 
 def _has_image(value: Any, depth: int = 0) -> bool:
     if isinstance(value, bytes):
-        return is_image_head(value[:SIGNATURE_BYTES])
+        return is_image_head(value[: codec.SIGNATURE_BYTES])
     if isinstance(value, str):
         return _is_base64_image(value)
     if depth == _MAX_DEPTH:
@@ -70,7 +71,7 @@ def _has_image(value: Any, depth: int = 0) -> bool:
     if not isinstance(value, list) or not value:
         return False
     if are_numbers(value):
-        head = value[:SIGNATURE_BYTES]
+        head = value[: codec.SIGNATURE_BYTES]
         is_bytes = all(type(item) is int and 0 <= item < 256 for item in head)
         return is_bytes and is_image_head(bytes(head))
     return _is_matrix(value) or any(_has_image(item, depth + 1) for item in value[:_EXAMINED])
@@ -89,6 +90,6 @@ def _is_base64_image(text: str) -> bool:
     head = text[:128]
     data = head.rpartition("base64,")[2] if head.startswith("data:") else head
     try:
-        return is_image_head(binascii.a2b_base64(data[: SIGNATURE_BYTES // 3 * 4]))
+        return is_image_head(binascii.a2b_base64(data[: codec.SIGNATURE_BYTES // 3 * 4]))
     except ValueError:
         return False
