@@ -24,7 +24,9 @@ from curate.manifest.files import MANIFEST
 from curate.manifest.others import iter_others
 from curate.pipeline.inspection import inspect_output
 from curate.publishing.dataset import Dataset
-from curate.storage.atomic import open_atomic, save_text, sync_file, sync_folder
+from curate.storage.atomic import open_atomic, sync_file, sync_folder
+from curate.storage.index import NameIndex
+from curate.storage.regular import iter_short_lines, open_regular
 
 REASON = f"{WITHDRAWN}: on request"
 _WORK = ".withdraw"
@@ -99,15 +101,17 @@ def _edit_sidecars(dataset: Dataset, wanted: frozenset[str], work: Path) -> _Edi
         DataError: if one cannot be edited.
     """
     source, edited = dataset.open(), _Edited()
-    others = iter_others(dataset.out / MANIFEST)
-    # An interrupted run may have listed a file as removed that is still there.
-    known = {other.path for other in others if other.carried or other.reason == REMOVED}
-    if not known or not isinstance(source, SidecarSource):
+    known = NameIndex()
+    for line in iter_others(dataset.out / MANIFEST):
+        # An interrupted run may have listed a file as removed that is still there.
+        if line.carried or line.reason == REMOVED:
+            known.add("listed", line.path)
+    if next(known.names("listed"), None) is None or not isinstance(source, SidecarSource):
         return edited
     limits = Limits((), dataset.facts["recipe"].get("include", ()))
     editor = open_editor(source, Removals(wanted.__contains__), limits.includes)
     for other in source.sidecars():
-        if other.uri not in known:
+        if known.get("listed", other.uri) is None:
             continue
         target = work / other.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -228,15 +232,15 @@ def _output_of(source: Source, kept: Collection[str]) -> Callable[[str], bytes |
 
 
 def _note_files(path: Path, edited: _Edited) -> None:
-    dropped, lines = set(edited.dropped), []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        value = json.loads(line)
-        if value["path"] in edited.changes:
-            value["sha256"], value["bytes"] = edited.changes[value["path"]]
-        elif value["path"] in dropped:
-            value = {"path": value["path"], "carried": False, "reason": REMOVED}
-        lines.append(json.dumps(value, sort_keys=True, ensure_ascii=False))
-    save_text(path, "".join(f"{line}\n" for line in lines))
+    dropped = set(edited.dropped)
+    with open_regular(path) as lines, open_atomic(path) as file:
+        for value in map(json.loads, iter_short_lines(lines)):
+            if value["path"] in edited.changes:
+                value["sha256"], value["bytes"] = edited.changes[value["path"]]
+            elif value["path"] in dropped:
+                value = {"path": value["path"], "carried": False, "reason": REMOVED}
+            line = json.dumps(value, sort_keys=True, ensure_ascii=False)
+            file.write(f"{line}\n".encode())
 
 
 def _rewrite_run(manifest: Path) -> None:
