@@ -39,8 +39,8 @@ Examples:
 def command(ctx: click.Context, /, source: str, out: Path | None, **options: Any) -> None:
     """Find images of SOURCE that show the same picture, and copies that were not blurred.
 
-    Re-encoded, rescaled, brighter or darker, mirrored and slightly cropped copies are found.
-    With OUT, an output without a hidden face whose copy in SOURCE has one is a leak: exit
+    Re-encoded, rescaled, brighter or darker, mirrored, turned and slightly cropped copies are
+    found. With OUT, an output without a hidden face whose copy in SOURCE has one is a leak: exit
     code 1.
 
     In Python: curate.find_duplicates.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from curate.codec.picture import Picture
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box, clip, round_out
 from curate.core.protocols import Frame, Pixels
+
+T = TypeVar("T", bound=np.generic)
 
 _LONGEST = 65_535  # pixels of a side that JPEG can hold
 _BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
@@ -34,7 +36,7 @@ def upright_rgb(picture: Picture, frame: int = 0) -> Pixels:
     pixels = _to_eight_bits(picture.frames[frame])
     convert = {"CMYK": _cmyk_to_rgb, "LAB": _lab_to_rgb}.get(picture.mode, _to_rgb)
     rgb = convert(pixels)
-    return np.ascontiguousarray(_turn(rgb, picture.orientation))
+    return np.ascontiguousarray(turn(rgb, picture.orientation))
 
 
 def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
@@ -69,7 +71,7 @@ def appearances(picture: Picture, frame: int = 0) -> list[Pixels]:
     if picture.mode == "CMYK" and profile is not None:
         stored.append(render(pixels, profile))
     found = shown + [
-        np.ascontiguousarray(_turn(_to_rgb(rendering), picture.orientation)) for rendering in stored
+        np.ascontiguousarray(turn(_to_rgb(rendering), picture.orientation)) for rendering in stored
     ]
     if picture.mode != "CMYK" and profile is not None and changes_contrast(profile):
         found += [render(image, profile) for image in found]
@@ -182,8 +184,13 @@ def _lab_to_rgb(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def _turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Apply an EXIF orientation (CIPA DC-008, tag 0x0112)."""
+def turn(pixels: npt.NDArray[T], orientation: int) -> npt.NDArray[T]:
+    """Return an image as an EXIF orientation turns it (CIPA DC-008, tag 0x0112); a view.
+
+    Args:
+        pixels: H×W or H×W×C.
+        orientation: 1–8.
+    """
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

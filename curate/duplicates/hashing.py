@@ -14,9 +14,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from curate import codec
 from curate.core.protocols import Pixels
 
 BITS = 256
+ORIENTATIONS = range(1, 9)
+"""The turned and mirrored forms of an image, as EXIF numbers them; 1 is the image itself."""
+
 WORDS = 4
 """Words of 64 bits in a hash."""
 
@@ -47,16 +51,19 @@ class Fingerprint:
     """What is kept of an image to find its near-duplicates.
 
     Args:
-        hash: 4 uint64.
-        mirrored: the hash of the mirror image.
+        hashes: 8×4 uint64: of the image as each EXIF orientation turns it, 1 to 8.
         quality: amount of detail, 0..100.
         gray: `SIDE`×`SIDE` uint8.
     """
 
-    hash: Hashes
-    mirrored: Hashes
+    hashes: Hashes
     quality: int
     gray: Gray
+
+    @property
+    def hash(self) -> Hashes:
+        """The hash of the image itself, 4 uint64."""
+        return np.asarray(self.hashes[0], np.uint64)
 
 
 def make_fingerprint(image: Pixels) -> Fingerprint:
@@ -64,11 +71,15 @@ def make_fingerprint(image: Pixels) -> Fingerprint:
     grid = _reduce(image, _GRID)
     gray = _reduce(image, SIDE)
     return Fingerprint(
-        hash=_hash(grid),
-        mirrored=_hash(grid[:, ::-1]),
+        hashes=np.array([_hash(codec.turn(grid, orientation)) for orientation in ORIENTATIONS]),
         quality=_measure_quality(grid),
         gray=np.clip(np.rint(gray), 0, 255).astype(np.uint8),
     )
+
+
+def invert(orientation: int) -> int:
+    """Return the EXIF orientation that turns an image back."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
 
 
 def distance(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ from curate.core.arguments import checked
 from curate.core.errors import SetupError, UsageError
 from curate.core.faces import Face
 from curate.core.geometry import Box, clip, covered, scale, to_stored, to_upright
+from curate.duplicates.hashing import invert
 from curate.duplicates.run import Search, SearchOptions, searched, show_reading
 from curate.layouts import open_source
 from curate.layouts.faces import table
@@ -65,7 +66,7 @@ def propagate_boxes(
 ) -> Propagated:
     """Copy the boxes of a table of faces to near-duplicates that lack them.
 
-    A box is scaled to its copy's size, and mirrored where the copy is. Images that
+    A box is scaled to its copy's size, and mirrored or turned where the copy is. Images that
     no detector ran on stay as they are.
 
     Args:
@@ -118,11 +119,12 @@ def _propagate(search: Search, found: Path) -> dict[str, list[Face]]:
     while not is_complete:
         is_complete = True
         for edge in search.iter_edges():
-            for a, b in ((stored[edge.a], stored[edge.b]), (stored[edge.b], stored[edge.a])):
+            one, other, how = stored[edge.a], stored[edge.b], edge.orientation
+            for a, b, turn in ((one, other, how), (other, one, invert(how))):
                 if a[0] not in known or b[0] not in known:
                     continue
                 for face in [*known[a[0]], *added[a[0]]]:
-                    box = _map(face.box, a[1:], b[1:], edge.mirrored)
+                    box = _map(face.box, a[1:], b[1:], turn)
                     have = [*known[b[0]], *added[b[0]]]
                     if not box.is_empty and all(covered(box, f.box) < _HIDDEN for f in have):
                         more = replace(face, box=box, detectors=_name(face), frames=(0,))
@@ -135,14 +137,14 @@ def _name(face: Face) -> tuple[str, ...]:
     return tuple(sorted({*face.detectors, NEAR_DUPLICATE}))
 
 
-def _map(box: Box, a: tuple[int, int, int], b: tuple[int, int, int], mirrored: bool) -> Box:
-    """A stored box of one image in the stored pixels of its copy."""
+def _map(box: Box, a: tuple[int, int, int], b: tuple[int, int, int], turn: int) -> Box:
+    """A stored box of one image in the stored pixels of its copy, which shows it turned."""
     upright = to_upright(box, a[2], a[0], a[1])
     width, height = (a[1], a[0]) if a[2] >= 5 else (a[0], a[1])
-    if mirrored:
-        upright = Box(width - upright.x1, upright.y0, width - upright.x0, upright.y1)
+    turned = to_upright(upright, turn, width, height)
+    width, height = (height, width) if turn >= 5 else (width, height)
     across, down = (b[1], b[0]) if b[2] >= 5 else (b[0], b[1])
-    scaled = clip(scale(upright, across / width, down / height), across, down)
+    scaled = clip(scale(turned, across / width, down / height), across, down)
     return to_stored(scaled, b[2], b[0], b[1])
 
 

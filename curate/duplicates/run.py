@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from curate import codec
 from curate.core.arguments import checked
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, SetupError, UsageError
@@ -27,6 +28,7 @@ from curate.duplicates.hashing import (
     WORDS,
     Gray,
     Hashes,
+    invert,
     similarity,
 )
 from curate.duplicates.read import ReadImage, ReadJob, iter_reads
@@ -46,7 +48,7 @@ CREATE TABLE images (
     number INTEGER PRIMARY KEY, id BLOB, output INTEGER, split TEXT, faces INTEGER,
     width INTEGER, height INTEGER, orientation INTEGER, sha256 TEXT);
 CREATE TABLE hashed (position INTEGER PRIMARY KEY, number INTEGER);
-CREATE TABLE edges (a INTEGER, b INTEGER, mirrored INTEGER);
+CREATE TABLE edges (a INTEGER, b INTEGER, orientation INTEGER);
 """
 _WATCHED = 256  # images from one report of progress to the next
 
@@ -83,13 +85,13 @@ class Edge:
 
     Args:
         a: number of the one.
-        b: number of the other.
-        mirrored: whether one is the mirror image of the other.
+        b: number of the other, which is higher.
+        orientation: the EXIF orientation that turns the one into the other, 1–8.
     """
 
     a: int
     b: int
-    mirrored: bool
+    orientation: int
 
 
 @checked
@@ -103,9 +105,9 @@ def find_duplicates(
 ) -> Duplicates:
     """Find images of a dataset that show the same picture.
 
-    Copies, re-encodings, rescaled, brighter or darker, mirrored and slightly cropped images are
-    found; crops of more than about 3 % are not. With ``out``, outputs in which nothing was
-    hidden are compared with SOURCE too: one whose near-duplicate has a face is a leak.
+    Copies, re-encodings, rescaled, brighter or darker, mirrored or turned by quarters, and slightly
+    cropped images are found; crops of more than about 3 % are not. With ``out``, outputs in which
+    nothing was hidden are compared with SOURCE too: one whose near-duplicate has a face is a leak.
 
     Args:
         source: the dataset; only read.
@@ -193,8 +195,9 @@ def searched(
             tempfile.TemporaryDirectory(prefix="curate-duplicates-") as folder,
             open_index(Path(folder) / "images.sqlite", _SCHEMA, what="list of images") as table,
             (Path(folder) / "gray").open("w+b") as gray,
+            (Path(folder) / "hashes").open("w+b") as hashes,
         ):
-            found = Search(table, gray, source.layout, options)
+            found = Search(table, gray, hashes, source.layout, options)
             found.read_faces(out)
             job = ReadJob(source.uri, source.layout, follow_links=source.follow_links)
             if not found.add(job, source.records(), False, watch):
@@ -223,13 +226,18 @@ class Search:
     """The images of a search, their fingerprints on disk, and the edges between them."""
 
     def __init__(
-        self, table: sqlite3.Connection, gray: BinaryIO, layout: str, options: SearchOptions
+        self,
+        table: sqlite3.Connection,
+        gray: BinaryIO,
+        hashes: BinaryIO,
+        layout: str,
+        options: SearchOptions,
     ) -> None:
-        self.table, self.gray, self.layout, self.options = table, gray, layout, options
+        self.table, self.layout, self.options = table, layout, options
+        self.gray, self.hashes = gray, hashes  # of each image with detail
         self.unreadable = self.plain = self.unverified = self.pairs = 0
         self.knows_faces = self.has_outputs = False
-        self._hashes = bytearray()  # hash and mirrored hash of each image with detail
-        self._count = 0
+        self._count = self._hashed = 0
 
     def read_faces(self, out: Path | None) -> None:
         """Take over which images have faces, from OUT's manifest or from a file."""
@@ -287,55 +295,58 @@ class Search:
             self.plain += not is_output
             return
         self.gray.write(read.fingerprint.gray.tobytes())
-        position = len(self._hashes) // (2 * 8 * WORDS)
-        self._hashes += read.fingerprint.hash.tobytes() + read.fingerprint.mirrored.tobytes()
-        self.table.execute("INSERT INTO hashed VALUES (?, ?)", (position, self._count))
+        self.hashes.write(read.fingerprint.hashes.tobytes())
+        self.table.execute("INSERT INTO hashed VALUES (?, ?)", (self._hashed, self._count))
+        self._hashed += 1
 
     def connect(self) -> None:
         """Find and verify the edges."""
         self.gray.flush()
+        self.hashes.flush()
         self.table.execute("CREATE INDEX by_bytes ON images (sha256)")
         # The same bytes need no hash.
         self.table.execute(
-            "INSERT INTO edges SELECT first, number, 0 FROM images JOIN "
+            "INSERT INTO edges SELECT first, number, 1 FROM images JOIN "
             "(SELECT sha256 AS digest, min(number) AS first FROM images GROUP BY sha256) "
             "ON digest = sha256 WHERE number > first"
         )
-        if self._hashes:
-            both = np.frombuffer(self._hashes, np.uint64).reshape(-1, 2, WORDS)
-            plain, mirrored = np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
-            self._search(plain, None)
-            self._search(plain, mirrored)
+        if self._hashed:
+            self._search(np.memmap(self.hashes, np.uint64, "r").reshape(-1, 8, WORDS))
         self.pairs = int(self.table.execute("SELECT count(*) FROM edges").fetchone()[0])
 
-    def _search(self, hashes: Hashes, mirrored: Hashes | None) -> None:
+    def _search(self, hashes: Hashes) -> None:
         """Search distinct hashes only; images of one hash are tied to the first of them."""
-        distinct, first, group = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+        plain = np.ascontiguousarray(hashes[:, 0])
+        distinct, first, group = np.unique(plain, axis=0, return_index=True, return_inverse=True)
         numbers = np.fromiter(
             (row[0] for row in self.table.execute("SELECT number FROM hashed ORDER BY position")),
             np.int64,
         )
-        if mirrored is None:
-            same = np.flatnonzero(first[group.ravel()] != np.arange(len(hashes)))
-            self._verify(zip(first[group.ravel()[same]], same, strict=True), numbers, False)
-            found = search.iter_pairs(distinct, self.options.threshold)
-            pairs = ((first[i], first[j]) for a, b, _ in found for i, j in zip(a, b, strict=True))
-        else:
-            found = search.iter_matches(mirrored, distinct, self.options.threshold)
+        same = np.flatnonzero(first[group.ravel()] != np.arange(len(plain)))
+        self._verify(zip(first[group.ravel()[same]], same, strict=True), numbers, 1)
+        found = search.iter_pairs(distinct, self.options.threshold)
+        pairs = ((first[i], first[j]) for a, b, _ in found for i, j in zip(a, b, strict=True))
+        self._verify(pairs, numbers, 1)
+        for orientation in range(2, 8):  # the images of 8 are found from the other side, with 6
+            turned = np.ascontiguousarray(hashes[:, orientation - 1])
+            found = search.iter_matches(turned, distinct, self.options.threshold)
             pairs = ((i, first[j]) for a, b, _ in found for i, j in zip(a, b, strict=True))
-        self._verify(pairs, numbers, mirrored is not None)
+            self._verify(pairs, numbers, orientation)
 
     def _verify(
-        self, pairs: Iterable[tuple[int, int]], numbers: np.ndarray, mirrored: bool
+        self, pairs: Iterable[tuple[int, int]], numbers: np.ndarray, orientation: int
     ) -> None:  # fmt: skip
+        """Keep the pairs of which the first, turned, is similar to the second."""
+        back = invert(orientation)
         for i, j in pairs:
-            if i == j or (mirrored and i > j):
-                continue
+            if i == j or (i > j and orientation not in (1, 6)):
+                continue  # found from the other side
             a, b = self._load_gray(int(i)), self._load_gray(int(j))
-            if similarity(a, b[:, ::-1] if mirrored else b) < MIN_SIMILARITY:
+            if similarity(codec.turn(a, orientation), b) < MIN_SIMILARITY:
                 self.unverified += 1
                 continue
-            edge = (int(numbers[min(i, j)]), int(numbers[max(i, j)]), mirrored)
+            how = orientation if i < j else back
+            edge = (int(numbers[min(i, j)]), int(numbers[max(i, j)]), how)
             self.table.execute("INSERT INTO edges VALUES (?, ?, ?)", edge)
 
     def _load_gray(self, position: int) -> Gray:
@@ -344,9 +355,9 @@ class Search:
 
     def iter_edges(self) -> Iterator[Edge]:
         """Every verified edge, in order."""
-        edges = "SELECT DISTINCT a, b, mirrored FROM edges ORDER BY a, b, mirrored"
-        for a, b, mirrored in self.table.execute(edges):
-            yield Edge(a, b, bool(mirrored))
+        edges = "SELECT DISTINCT a, b, orientation FROM edges ORDER BY a, b, orientation"
+        for row in self.table.execute(edges):
+            yield Edge(*row)
 
     def report(self) -> Duplicates:
         """Join the edges into groups."""

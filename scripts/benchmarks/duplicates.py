@@ -17,6 +17,7 @@ from curate import codec
 from curate.duplicates.hashing import (
     MIN_QUALITY,
     MIN_SIMILARITY,
+    ORIENTATIONS,
     THRESHOLD,
     distance,
     make_fingerprint,
@@ -81,10 +82,11 @@ def _is_copy(a: Any, b: Any) -> bool:
     """Whether two fingerprints are of one picture, as in the command."""
     if min(a.quality, b.quality) < MIN_QUALITY:
         return False
-    if distance(a.hash, b.hash) <= THRESHOLD and similarity(a.gray, b.gray) >= MIN_SIMILARITY:
-        return True
-    near = distance(a.mirrored, b.hash) <= THRESHOLD
-    return bool(near and similarity(a.gray, b.gray[:, ::-1]) >= MIN_SIMILARITY)
+    return any(
+        distance(turned, b.hash) <= THRESHOLD
+        and similarity(codec.turn(a.gray, orientation), b.gray) >= MIN_SIMILARITY
+        for orientation, turned in zip(ORIENTATIONS, a.hashes, strict=True)
+    )
 
 
 def _iter_photos(data: Path) -> Iterator[Path]:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate import codec
 from curate.duplicates.hashing import (
     MIN_QUALITY,
     MIN_SIMILARITY,
     THRESHOLD,
     distance,
+    invert,
     make_fingerprint,
     similarity,
 )
@@ -45,11 +47,19 @@ def test_copies_are_near_and_verified(picture: np.ndarray, change: object) -> No
     assert similarity(a.gray, b.gray) >= MIN_SIMILARITY
 
 
-def test_a_mirror_image_is_near_the_mirrored_hash(picture: np.ndarray) -> None:
-    a, b = make_fingerprint(picture), make_fingerprint(np.ascontiguousarray(picture[:, ::-1]))
-    assert distance(a.mirrored, b.hash) <= 2
-    assert distance(a.hash, b.hash) > THRESHOLD
-    assert similarity(a.gray, b.gray[:, ::-1]) >= MIN_SIMILARITY
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_image_is_near_the_hash_of_its_orientation(
+    picture: np.ndarray, orientation: int
+) -> None:
+    image = picture[:, 40:]  # not a square
+    turned = np.ascontiguousarray(codec.turn(image, orientation))
+    a, b = make_fingerprint(np.ascontiguousarray(image)), make_fingerprint(turned)
+    near = [distance(turned_hash, b.hash) <= THRESHOLD for turned_hash in a.hashes]
+    assert near == [each == orientation for each in range(1, 9)]
+    assert distance(a.hashes[orientation - 1], b.hash) <= 4
+    assert similarity(codec.turn(a.gray, orientation), b.gray) >= MIN_SIMILARITY
+    back = codec.turn(codec.turn(image, orientation), invert(orientation))
+    assert np.array_equal(back, image)
 
 
 def test_other_pictures_are_far(picture: np.ndarray) -> None:

@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageOps
 
 import curate
+from curate import codec
 from curate.cli.main import group as cli
 from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
-from curate.core.geometry import Box
+from curate.core.geometry import Box, to_upright
 from curate.duplicates.run import iter_problems
 from curate.manifest.faces import (
     FacesEntry,
@@ -216,6 +217,32 @@ def test_boxes_reach_copies_of_copies(tmp_path: Path) -> None:
     boxes = {e.id: [f.box for f in e.faces] for e in iter_faces(tmp_path / "all.parquet")}
     assert boxes["a.jpg"] == boxes["b.jpg"] == boxes["c.jpg"]
     assert [round(v) for v in boxes["a.jpg"][0].xyxy] == [100, 35, 164, 117]
+
+
+@pytest.mark.parametrize("first", range(1, 9))
+def test_copies_turned_in_any_way_are_found_and_get_the_box(first: int, tmp_path: Path) -> None:
+    """Whichever of them comes first, and whether EXIF or the pixels turn them."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    image = skimage_data.astronaut()[:400]  # wider than high
+    box = Box(170, 60, 280, 200)
+    names = {first: "a.png"} | {o: f"{o}.png" for o in range(1, 9) if o != first}
+    for orientation, name in names.items():
+        Image.fromarray(codec.turn(image, orientation)).save(photos / name)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter, as the copy of this number is
+    Image.fromarray(image).save(photos / "exif.jpg", exif=exif, quality=95)
+    boxes = {names[first]: [to_upright(box, first, 512, 400)]}
+    table = save_table(photos, boxes, tmp_path / "faces.parquet")
+    group = curate.find_duplicates(photos).to_dict()["groups"][0]
+    assert list(group) == sorted([*names.values(), "exif.jpg"])
+    done = curate.propagate_boxes(photos, table, tmp_path / "all.parquet")
+    assert (done.images, done.faces) == (8, 8)
+    found = {e.id: e.faces[0].box for e in iter_faces(tmp_path / "all.parquet")}
+    for orientation, name in names.items():
+        expected = to_upright(box, orientation, 512, 400)
+        assert found[name].xyxy == pytest.approx(expected.xyxy, abs=1e-6)
+    assert found["exif.jpg"].xyxy == pytest.approx(box.xyxy, abs=1e-6)
 
 
 def test_propagating_twice_adds_nothing_and_shows_progress(

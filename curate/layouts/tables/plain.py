@@ -87,9 +87,9 @@ def _is_matrix(value: list[Any]) -> bool:
 
 
 def _is_base64_image(text: str) -> bool:
-    head = text[:128]
-    data = head.rpartition("base64,")[2] if head.startswith("data:") else head
+    head = text[: 2 * codec.SIGNATURE_BYTES]
+    data = "".join((head.rpartition("base64,")[2] if head.startswith("data:") else head).split())
     try:
-        return is_image_head(binascii.a2b_base64(data[: codec.SIGNATURE_BYTES // 3 * 4]))
+        return is_image_head(binascii.a2b_base64(data[: len(data) // 4 * 4]))
     except ValueError:
         return False

@@ -222,6 +222,7 @@ PLAIN = {
     "a list of bytes": pa.array([list(picture(1))], pa.list_(pa.uint8())),
     "a list of images": pa.array([[picture(1), picture(2)]]),
     "base64": pa.array([base64.b64encode(picture(1)).decode()]),
+    "base64 in lines": pa.array([base64.encodebytes(picture(1)).decode()]),
     "a data URL": pa.array(["data:image/png;base64," + base64.b64encode(picture(1)).decode()]),
     "a struct of three": pa.array([{"bytes": picture(1), "path": "a.png", "width": 8}]),
     "rows of pixels": pa.array([[[n % 256] * 32 for n in range(32)]]),
