@@ -22,7 +22,7 @@ from curate.codec.picture import (
     changed_mask,
     digest_pixels,
 )
-from curate.codec.rgb import appearances, crop_jpeg, encode_rgb, suffix_of_rgb, turn, upright_rgb
+from curate.codec.rgb import appearances, crop_jpeg, encode_rgb, suffix_of_rgb, upright_rgb
 from curate.codec.signatures import SIGNATURE_BYTES, describe, sniff
 from curate.core.errors import UsageError, WithheldError
 from curate.core.geometry import Box
@@ -49,7 +49,6 @@ __all__ = [
     "save",
     "sniff",
     "suffix_of_rgb",
-    "turn",
     "upright_rgb",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,8 @@ import numpy.typing as npt
 from curate.codec.metadata.rendering import changes_contrast, render
 from curate.codec.picture import Picture
 from curate.core.errors import WithheldError
-from curate.core.geometry import Box, clip, round_out
+from curate.core.geometry import Box, clip, round_out, turn
 from curate.core.protocols import Frame, Pixels
-
-T = TypeVar("T", bound=np.generic)
 
 _LONGEST = 65_535  # pixels of a side that JPEG can hold
 _BRIGHT = 99.9  # the percentile of a dim 16-bit image that becomes white
@@ -182,22 +180,6 @@ def _lab_to_rgb(pixels: Pixels) -> Pixels:
     import cv2
 
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_LAB2RGB), np.uint8)
-
-
-def turn(pixels: npt.NDArray[T], orientation: int) -> npt.NDArray[T]:
-    """Return an image as an EXIF orientation turns it (CIPA DC-008, tag 0x0112); a view.
-
-    Args:
-        pixels: H×W or H×W×C.
-        orientation: 1–8.
-    """
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
 
 
 _QUALITY = 85

@@ -1,11 +1,17 @@
-"""Boxes in half-open ``xyxy`` pixel coordinates, and operations on them."""
+"""Boxes in half-open ``xyxy`` pixel coordinates, operations on them, and EXIF orientations."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from curate.core.errors import DataError
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -155,3 +161,19 @@ def to_stored(box: Box, orientation: int, width: int, height: int) -> Box:
     if orientation in (3, 4, 6, 7):
         y0, y1 = height - y1, height - y0
     return Box(x0, y0, x1, y1)
+
+
+def turn(pixels: npt.NDArray[T], orientation: int) -> npt.NDArray[T]:
+    """Return an image as an EXIF orientation turns it (CIPA DC-008, tag 0x0112); a view.
+
+    Args:
+        pixels: H×W or H×W×C.
+        orientation: 1–8.
+    """
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from curate import codec
+from curate.core.geometry import turn
 from curate.core.protocols import Pixels
 
 BITS = 256
@@ -71,7 +71,7 @@ def make_fingerprint(image: Pixels) -> Fingerprint:
     grid = _reduce(image, _GRID)
     gray = _reduce(image, SIDE)
     return Fingerprint(
-        hashes=np.array([_hash(codec.turn(grid, orientation)) for orientation in ORIENTATIONS]),
+        hashes=np.array([_hash(turn(grid, orientation)) for orientation in ORIENTATIONS]),
         quality=_measure_quality(grid),
         gray=np.clip(np.rint(gray), 0, 255).astype(np.uint8),
     )

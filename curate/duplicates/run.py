@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from curate import codec
 from curate.core.arguments import checked
 from curate.core.entries import Outcome
 from curate.core.errors import DataError, SetupError, UsageError
+from curate.core.geometry import turn
 from curate.core.protocols import Source
 from curate.core.records import ImageRecord
 from curate.duplicates import search
@@ -342,7 +342,7 @@ class Search:
             if i == j or (i > j and orientation not in (1, 6)):
                 continue  # found from the other side
             a, b = self._load_gray(int(i)), self._load_gray(int(j))
-            if similarity(codec.turn(a, orientation), b) < MIN_SIMILARITY:
+            if similarity(turn(a, orientation), b) < MIN_SIMILARITY:
                 self.unverified += 1
                 continue
             how = orientation if i < j else back

@@ -14,6 +14,7 @@ from benchmarks.plan import Plan
 from benchmarks.processes import measure
 from benchmarks.tables import Report
 from curate import codec
+from curate.core.geometry import turn
 from curate.duplicates.hashing import (
     MIN_QUALITY,
     MIN_SIMILARITY,
@@ -84,7 +85,7 @@ def _is_copy(a: Any, b: Any) -> bool:
         return False
     return any(
         distance(turned, b.hash) <= THRESHOLD
-        and similarity(codec.turn(a.gray, orientation), b.gray) >= MIN_SIMILARITY
+        and similarity(turn(a.gray, orientation), b.gray) >= MIN_SIMILARITY
         for orientation, turned in zip(ORIENTATIONS, a.hashes, strict=True)
     )
 

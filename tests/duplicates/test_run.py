@@ -15,11 +15,10 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageOps
 
 import curate
-from curate import codec
 from curate.cli.main import group as cli
 from curate.core.errors import DataError, UsageError
 from curate.core.faces import Face
-from curate.core.geometry import Box, to_upright
+from curate.core.geometry import Box, to_upright, turn
 from curate.duplicates.run import iter_problems
 from curate.manifest.faces import (
     FacesEntry,
@@ -228,7 +227,7 @@ def test_copies_turned_in_any_way_are_found_and_get_the_box(first: int, tmp_path
     box = Box(170, 60, 280, 200)
     names = {first: "a.png"} | {o: f"{o}.png" for o in range(1, 9) if o != first}
     for orientation, name in names.items():
-        Image.fromarray(codec.turn(image, orientation)).save(photos / name)
+        Image.fromarray(turn(image, orientation)).save(photos / name)
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by a quarter, as the copy of this number is
     Image.fromarray(image).save(photos / "exif.jpg", exif=exif, quality=95)
