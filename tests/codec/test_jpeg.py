@@ -16,16 +16,11 @@ from curate.codec.jpeg.coefficients import (
     read_coefficients,
     write_coefficients,
 )
-from curate.codec.jpeg.segments import parse_jpeg
+from curate.codec.jpeg.segments import DQT, parse_jpeg
 from curate.core.entries import Route
 from curate.core.errors import WithheldError
 from curate.core.geometry import Box
 from tests.codec import samples
-
-
-def behind_metadata(data: bytes) -> bytes:
-    """The coded segments of a JPEG, as they stand in the file."""
-    return b"".join(segment.to_bytes() for segment in parse_jpeg(data).coded)
 
 
 def with_segments(data: bytes, *segments: tuple[int, bytes]) -> bytes:
@@ -39,15 +34,16 @@ def exif_block(orientation: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["jpeg-420", "jpeg-progressive", "jpeg-restart", "jpeg-arithmetic"]
-)
+@pytest.mark.parametrize("kind", ["jpeg-420", "jpeg-progressive", "jpeg-arithmetic"])
 def test_an_unchanged_jpeg_keeps_its_coded_bytes(kind: str) -> None:
     data = samples.SAMPLES[kind]()
     written = codec.save(codec.load(data), None, [])
     assert written.route is Route.COPIED
-    assert behind_metadata(written.data) == behind_metadata(data)
-    assert behind_metadata(data) in data
+    before, after = (
+        [segment for segment in parse_jpeg(each).coded if segment.marker != DQT]
+        for each in (data, written.data)
+    )
+    assert after == before
 
 
 def test_pixels_equal_pillows() -> None:
@@ -415,7 +411,7 @@ def test_pixels_beyond_a_smaller_size_do_not_survive(
 @pytest.mark.parametrize("kind", [name for name in samples.SAMPLES if name.startswith("jpeg")])
 def test_blocks_that_encoders_fill_are_copied(kind: str) -> None:
     written = codec.save(codec.load(samples.SAMPLES[kind]()), None, [])
-    assert written.route is Route.COPIED
+    assert written.route is (Route.LOSSLESS if kind == "jpeg-restart" else Route.COPIED)
 
 
 def with_scans(*planes: np.ndarray[tuple[int, int], np.dtype[np.uint8]], ids: bytes) -> bytes:
@@ -531,8 +527,9 @@ def test_photos_with_clipped_areas_are_copied(
     pixels[20:60, 30:80] = color
     options = {"quality": quality, "subsampling": subsampling}
     data = samples.encoded(Image.fromarray(pixels), "JPEG", **options)
-    assert codec.save(codec.load(data), None, []).route is Route.COPIED
-    assert codec.find_leaks(data) == [] or quality == 100
+    written = codec.save(codec.load(data), None, [])
+    assert written.route is Route.COPIED
+    assert codec.find_leaks(written.data) == []
 
 
 @pytest.mark.parametrize("rows", [slice(8, 40), slice(8, 16), slice(40, 45)])

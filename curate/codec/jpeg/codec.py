@@ -36,7 +36,8 @@ from curate.codec.jpeg.segments import (
     Segment,
     parse_jpeg,
 )
-from curate.codec.jpeg.splice import can_splice, reach, splice
+from curate.codec.jpeg.splice import can_read, can_splice, reach, splice
+from curate.codec.jpeg.unused import has_free_bits, with_used_steps
 from curate.codec.metadata.allow_list import Metadata, icc_leaks, select_metadata
 from curate.codec.picture import CodecOptions, Encoded, Picture
 from curate.core.entries import Route
@@ -101,22 +102,27 @@ class JpegCodec:
         header = metadata_segments(picture.metadata)
         image = picture.frames[0] if frames is None else frames[0]
         kept: JpegStream | None = stream
-        if frames is not None:
-            kept = _spliced(picture, image, touched[0]) if can_splice(stream) else None
+        rewritten = frames is not None or (can_splice(stream) and has_free_bits(stream))
+        if rewritten:
+            boxes = touched[0] if frames is not None else ()
+            kept = _spliced(picture, image, boxes) if can_splice(stream) else None
         why = _splice_obstacle(stream)
-        is_clipped, is_hidden = _find_excess(kept, picture.frames[0])
+        kept, is_clipped, is_hidden = _examined(kept, picture.frames[0])
         if is_clipped:
             kept, why = None, _CLIPPED
         if kept is not None and not is_hidden:
-            route = Route.COPIED if frames is None else Route.SPLICED
+            route = Route.LOSSLESS if rewritten else Route.COPIED
+            route = route if frames is None else Route.SPLICED
             return Encoded(kept.to_bytes(header), route, picture.note)
         if kept is not None:
             boxes = [*(touched[0] if frames is not None else ()), *border(stream.frame)]
-            kept = _spliced(picture, image, boxes)
+            kept, _, _ = _examined(_spliced(picture, image, boxes), None)
         if kept is not None:
             note = f"{_EDGES}; {picture.note}" if picture.note else _EDGES
             return Encoded(kept.to_bytes(header), Route.REENCODED, note)
         reencoded = parse_jpeg(_reencoded(picture, image))
+        if can_read(reencoded):
+            reencoded = with_used_steps(reencoded, read_units(reencoded))
         why = f"re-encoded whole: {why}"
         note = f"{why}; {picture.note}" if picture.note else why
         return Encoded(reencoded.to_bytes(header), Route.REENCODED, note)
@@ -130,7 +136,11 @@ class JpegCodec:
         profile = icc_profile(stream)
         if profile is not None:
             leaks += icc_leaks(profile)
-        is_clipped, is_hidden = _find_excess(stream, None)
+        examined, is_clipped, is_hidden = _examined(stream, None)
+        if examined != stream:
+            leaks.append("quantization steps that no coefficient uses hold something")
+        if can_splice(stream) and has_free_bits(stream):
+            leaks.append("there are restart markers, or Huffman codes of no meaning")
         if is_hidden:
             leaks.append("its last blocks hold pixels beyond the edges of the image")
         if is_clipped:
@@ -153,7 +163,8 @@ def encode_jpeg(image: Pixels) -> bytes:
     Image.fromarray(image, "RGB").save(
         buffer, "JPEG", quality=_RGB_QUALITY, subsampling=0, optimize=True
     )
-    return parse_jpeg(buffer.getvalue()).to_bytes()
+    stream = parse_jpeg(buffer.getvalue())
+    return with_used_steps(stream, read_units(stream)).to_bytes()
 
 
 def _decode(jpeg: bytes, mode: str) -> Frame:
@@ -193,17 +204,23 @@ def _spliced(picture: Picture, image: Frame, touched: Sequence[Box]) -> JpegStre
     return None if changed.any() else spliced
 
 
-def _find_excess(stream: JpegStream | None, pixels: Frame | None) -> tuple[bool, bool]:
-    """Whether coefficients hold more than the pixels, and whether samples hide behind the edges.
+def _examined(
+    stream: JpegStream | None, pixels: Frame | None
+) -> tuple[JpegStream | None, bool, bool]:
+    """The stream without steps that no coefficient uses, and two findings.
 
-    Where coefficients are not read, the first is whether they may, by the pixels, if given.
+    Whether coefficients hold more than the pixels, and whether samples hide behind the edges.
+    Where blocks cannot be rewritten, the first is whether they may, by the pixels, if given.
     """
     if stream is None:
-        return False, False
-    if not can_splice(stream):
-        return pixels is not None and may_exceed_range(pixels), False
+        return None, False, False
+    if not can_read(stream):
+        return stream, pixels is not None and may_exceed_range(pixels), False
     planes = read_units(stream)
-    return exceeds_range(stream, planes), has_hidden_samples(stream, planes)
+    kept = with_used_steps(stream, planes)
+    if not can_splice(stream):
+        return kept, pixels is not None and may_exceed_range(pixels), False
+    return kept, exceeds_range(stream, planes), has_hidden_samples(stream, planes)
 
 
 def _with_source_headers(stream: JpegStream, written: JpegStream) -> tuple[Segment, ...]:

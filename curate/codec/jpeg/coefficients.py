@@ -58,15 +58,15 @@ def _read_tables(payload: bytes) -> dict[int, Table]:
         size = 128 if wide else 64
         steps = np.frombuffer(payload, ">u2" if wide else "u1", 64, at + 1)
         table = np.empty(64)
-        table[_zigzag()] = steps
+        table[zigzag()] = steps
         tables[slot] = table
         at += 1 + size
     return tables
 
 
 @lru_cache(maxsize=1)
-def _zigzag() -> npt.NDArray[np.intp]:
-    """Row-major position of each coefficient in zigzag order (T.81, figure 5)."""
+def zigzag() -> npt.NDArray[np.intp]:
+    """Return the row-major position of each coefficient in zigzag order (T.81, figure 5)."""
     order = sorted(
         ((y, x) for y in range(8) for x in range(8)),
         key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),

@@ -308,7 +308,7 @@ def drop_unused_tables(coded: Sequence[Segment], frame: FrameHeader) -> tuple[Se
     started: set[int] = set()
     for at, segment in enumerate(coded):
         if segment.marker in (DQT, entropy):
-            for number, (name, _) in enumerate(_tables(segment)):
+            for number, (name, _) in enumerate(tables_of(segment)):
                 current[segment.marker, name] = (at, number)
         elif segment.marker == SOS:
             for key in _tables_of_scan(segment, frame, entropy, started):
@@ -316,7 +316,7 @@ def drop_unused_tables(coded: Sequence[Segment], frame: FrameHeader) -> tuple[Se
     kept: list[Segment] = []
     for at, segment in enumerate(coded):
         if segment.marker in (DQT, DHT, DAC):
-            tables = [t for n, (_, t) in enumerate(_tables(segment)) if (at, n) in used]
+            tables = [t for n, (_, t) in enumerate(tables_of(segment)) if (at, n) in used]
             if any(segment.marker == DHT and len(set(t[17:])) < len(t[17:]) for t in tables):
                 raise WithheldError("corrupt", "a JPEG Huffman table has a symbol twice")
             segment = replace(segment, payload=b"".join(tables))
@@ -326,8 +326,8 @@ def drop_unused_tables(coded: Sequence[Segment], frame: FrameHeader) -> tuple[Se
     return tuple(kept)
 
 
-def _tables(segment: Segment) -> list[tuple[int, bytes]]:
-    """Destination (class and number) and bytes of every table of a segment."""
+def tables_of(segment: Segment) -> list[tuple[int, bytes]]:
+    """Return destination (class and number) and bytes of every table of a segment."""
     tables: list[tuple[int, bytes]] = []
     payload, at = segment.payload, 0
     while at < len(payload):

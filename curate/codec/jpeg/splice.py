@@ -54,12 +54,16 @@ class Window:
 
 def can_splice(stream: JpegStream) -> bool:
     """Whether the file's components, sampling and scans allow splicing."""
+    return stream.color_space in ("L", "YCbCr", "RGB") and can_read(stream)
+
+
+def can_read(stream: JpegStream) -> bool:
+    """Whether the file's sampling and scans allow reading its coefficients."""
     frame = stream.frame
     across = max(component.h for component in frame.components)
     down = max(component.v for component in frame.components)
     return (
-        stream.color_space in ("L", "YCbCr", "RGB")
-        and all(across % c.h == 0 and down % c.v == 0 for c in frame.components)
+        all(across % c.h == 0 and down % c.v == 0 for c in frame.components)
         and _is_complete(stream)
         and not _redefines_tables(stream)
     )
