@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from curate.core.records import escape_controls
 from curate.report.svg import NARROW, draw_bars, draw_lines
 from curate.report.text import name_classes, typeset
 from curate.report.values import BarChart, Gallery, LineChart, Page, Section, Table
@@ -20,7 +21,7 @@ _PERCENT = re.compile(r"(?<=\d) %")
 
 
 def render_page(page: Page, source: str = "") -> str:
-    """Render a page as one HTML document; every text is escaped.
+    """Render a page as one HTML document; every text is escaped, and control characters are shown.
 
     Args:
         page: its contents.
@@ -34,7 +35,7 @@ def render_page(page: Page, source: str = "") -> str:
     values = {"page": page, "source": source, "blocks": _iter_blocks, "base64": _to_base64}
     values["is_wide"] = _is_wide
     forms = {"prose": _mark_commands, "heading": _keep_percent, "named": name_classes}
-    return template.render(values, **forms) + "\n"
+    return escape_controls(template.render(values, **forms)) + "\n"
 
 
 _MAX_ROWS = 60  # of a table in a notebook
@@ -54,7 +55,7 @@ def render_fragment(page: Page) -> str:
         for block in section.blocks:
             if isinstance(block, Table) and block.rows:
                 parts.append(_draw_table(block))
-    return Markup("\n").join(parts)
+    return escape_controls(Markup("\n").join(parts))
 
 
 def _draw_table(table: Table) -> Markup:

@@ -352,3 +352,14 @@ def test_a_notebook_shows_the_tables_of_a_page_and_few_rows_of_long_ones() -> No
     assert "<strong>A title</strong>" in text
     assert "<script" not in text
     assert "<pre>" not in text
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "x\u202ey", "\x7f\x9b"])
+def test_control_characters_of_names_are_shown_as_escapes(name: str) -> None:
+    table = Table(caption=name, head=("class", "images"), rows=((name, "1"),))
+    chart = BarChart(title=name, bars=(Bar(name, 0.5),))
+    page = Page(name, (name,), (Section(name, (table, chart)),), name, name)
+    shown = name.encode("unicode_escape").decode()
+    for text in (render_page(page, name), render_fragment(page)):
+        assert shown in text
+        assert not any(mark in text for mark in "\x1b\u202e\x7f\x9b")

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from curate.core.errors import DataError
+from curate.core.records import escape_controls
 
 MIN_CELL = 10
 """The smallest count of people that a card shows."""
@@ -166,7 +167,7 @@ def _signed(value: float, places: int = 2) -> str:
 
 def _plain(text: str) -> str:
     """Text that can neither end a comment nor open an element nor break a table."""
-    cleaned = " ".join(text.split())
+    cleaned = escape_controls(" ".join(text.split()))
     for mark, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
         cleaned = cleaned.replace(mark, entity)
     return cleaned.replace("[", "\\[").replace("`", "\\`")

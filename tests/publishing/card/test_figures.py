@@ -110,3 +110,17 @@ def test_texts_can_neither_end_a_comment_nor_open_an_element(text: str) -> None:
 def test_a_value_is_written_or_refused(form: str, value: object) -> None:
     with contextlib.suppress(DataError):
         assert isinstance(format_value(value, form), str)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a\x1b[31mb", "a\\x1b\\[31mb"),
+        ("bidi\u202ex", "bidi\\u202ex"),
+        ("\u2066a\x7f\x9b", "\\u2066a\\x7f\\x9b"),
+        ("\udc80", "\\udc80"),
+        ("a\u200db", "a\u200db"),  # joins letters and emoji
+    ],
+)
+def test_control_characters_of_names_are_escaped(name: str, expected: str) -> None:
+    assert plain(name) == format_value(name, "text") == expected
