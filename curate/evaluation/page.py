@@ -85,7 +85,7 @@ def _verdict(measures: Measures) -> str:
     hidden = _format_estimate(measures.overall, "hidden")
     parts = [f"Hidden: {hidden} of {measures.overall.faces:,} labeled faces"]
     for iou, precision in list(measures.precision.items())[:1]:
-        text = _format_share(precision.share, precision.shown)
+        text = _format_share(precision.share, precision.interval)
         parts.append(f"precision at IoU {iou:g}: {text} of {precision.share.total:,} detections")
     return f"{'; '.join(parts)}."
 
@@ -160,7 +160,7 @@ def _overall(measures: Measures) -> Iterator[Block]:
         for measure, share in _shares(measures.overall)
     ]
     for iou, precision in measures.precision.items():
-        text = _format_share(precision.share, precision.shown)
+        text = _format_share(precision.share, precision.interval)
         rows.append((f"Precision, IoU {iou:g}", text, f"{precision.share.total:,} detections"))
     yield Table("All faces that count", ("", "share (95 %)", "of"), rows)
     areas = [
@@ -231,7 +231,7 @@ def _grouping(grouping: Grouping, rules: Rules) -> Iterator[Block]:
         return
     gaps = [gap for gap in grouping.gaps if gap.measure in ("hidden", rules.measures[0])]
     bars = tuple(
-        Bar(_format_pair(gap), gap.difference, gap.shown.low, gap.shown.high)
+        Bar(_format_pair(gap), gap.difference, gap.interval.low, gap.interval.high)
         for gap in gaps
         if gap.measure == "hidden"
     )
@@ -318,7 +318,7 @@ def _chart(title: str, groups: Sequence[GroupScore], measure: str) -> BarChart:
     for group in groups:
         estimate = group.measures[measure]
         value = estimate.share.value if estimate.share.total else None
-        ends = estimate.shown if value is not None else None
+        ends = estimate.interval if value is not None else None
         bars.append(Bar(group.name, value, ends and ends.low, ends and ends.high))
     return BarChart(title, tuple(bars))
 
@@ -350,7 +350,7 @@ def _name(measure: str) -> str:
 
 def _format_estimate(group: GroupScore, measure: str) -> str:
     estimate = group.measures[measure]
-    return _format_share(estimate.share, estimate.shown)
+    return _format_share(estimate.share, estimate.interval)
 
 
 def _format_share(share: Share, interval: Interval | None = None) -> str:
@@ -360,7 +360,7 @@ def _format_share(share: Share, interval: Interval | None = None) -> str:
 
 
 def _format_gap(gap: Gap) -> str:
-    return POINTS.estimate(gap.difference, gap.shown)
+    return POINTS.estimate(gap.difference, gap.interval)
 
 
 def _format_pair(gap: Gap) -> str:

@@ -113,8 +113,8 @@ class Evaluation(Report):
                 "images": group.images,
                 "measure": measure,
                 "value": estimate.share.value,
-                "low": estimate.shown.low,
-                "high": estimate.shown.high,
+                "low": estimate.interval.low,
+                "high": estimate.interval.high,
             }
             for name, groups in groupings.items()
             for group in groups
@@ -149,7 +149,7 @@ def _format_row(group: GroupScore) -> str:
 def _format_estimate(estimate: Estimate) -> str:
     if not estimate.share.total:
         return "–"
-    low, high = estimate.shown
+    low, high = estimate.interval
     return f"{100 * estimate.share.value:.1f} ({100 * low:.0f}–{100 * high:.0f})"
 
 
@@ -187,7 +187,7 @@ def to_dict(measures: Measures) -> dict[str, Any]:
         "face_free": {
             "images": free.with_box.total,
             "boxes": free.boxes,
-            "with_box": _share(free.with_box),
+            "with_box": pick(free.with_box, "hits", "total", "value", "interval"),
             "per_image": {
                 "value": round_value(free.per_image),
                 "interval": round_interval(free.interval),
@@ -202,7 +202,8 @@ def to_dict(measures: Measures) -> dict[str, Any]:
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
         "groups": _scores(grouping.groups),
-        **pick(grouping, "unlabeled", "comparisons", "gaps"),
+        **pick(grouping, "unlabeled", "comparisons"),
+        "gaps": [{**pick(gap, "interval"), **to_plain(gap)} for gap in grouping.gaps],
     }
 
 
@@ -219,9 +220,10 @@ def _score(score: GroupScore) -> dict[str, Any]:
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
     return {
-        **_share(estimate.share),
-        "effective": round_value(estimate.share.effective),
-        "clustered": round_interval(estimate.clustered),
+        **pick(estimate.share, "hits", "total", "value"),
+        **pick(estimate, "interval"),
+        **pick(estimate.share, "wilson=interval", "effective"),
+        **pick(estimate, "clustered"),
     }
 
 
@@ -233,10 +235,6 @@ def _sweep(sweep: Sweep) -> dict[str, Any]:
         "curves": {_key(iou): to_plain(curve.thin()) for iou, curve in sweep.curves.items()},
         "by": {group.name: pick(group, *_SWEEP) for group in sweep.groups},
     }
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {**pick(share, "hits", "total", "value"), "wilson": round_interval(share.interval)}
 
 
 def _key(iou: float) -> str:

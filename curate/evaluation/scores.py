@@ -48,7 +48,7 @@ class Estimate:
     clustered: Interval | None
 
     @property
-    def shown(self) -> Interval:
+    def interval(self) -> Interval:
         """The hull of both intervals."""
         return hull(self.share.interval, self.clustered)
 
@@ -270,7 +270,7 @@ class Gap:
     clustered: Interval | None
 
     @property
-    def shown(self) -> Interval:
+    def interval(self) -> Interval:
         """The hull of both intervals."""
         return hull(self.newcombe, self.clustered)
 

@@ -77,7 +77,7 @@ def describe_result(report: Mapping[str, Any]) -> str:
         return f"{text}: {_explain_no_bound(sample)}."
     return (
         f"{text}: with {100 * sample['confidence']:g} % confidence, at most "
-        f"{_percent(sample['upper_now'])} of the {sample['population']:,} images show a face"
+        f"{_percent(sample['stated_upper'])} of the {sample['population']:,} images show a face"
         f"{describe_assumption(report)}."
     )
 

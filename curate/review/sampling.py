@@ -226,8 +226,9 @@ def summarize(
     Returns:
         ``upper_now`` is the current bound, which holds if ``valid_now``: always for a sample
         that may be stopped early, at its end for any other. ``upper_end`` is the bound at the
-        end of the sample if nothing more is found; ``stated_upper`` is for a card: the current
-        bound rounded up to a tenth of a per cent, None where it does not hold or is 1.
+        end of the sample if nothing more is found; ``stated_upper`` is the bound that
+        reports and cards state: the current one, rounded up to three digits, None where it does
+        not hold or is 1.
     """
     target, confidence = plan.target, plan.target.bound_confidence
     expected = target.at_most / 2
@@ -256,7 +257,7 @@ def summarize(
         "method": _name_method(plan),
         "upper_now": now,
         "valid_now": valid,
-        "stated_upper": math.ceil(1000 * now) / 1000 if valid and now < 1 else None,
+        "stated_upper": _round_up(now) if valid and now < 1 else None,
         "upper_end": end,
         "accepted": valid and now <= target.at_most,
         "strata": [
@@ -272,6 +273,15 @@ def summarize(
         ],
         "reviewers": reviewers,
     }
+
+
+def _round_up(share: float) -> float:
+    """A share with three digits, never below itself."""
+    if share <= 0:
+        return 0.0
+    places = 2 - math.floor(math.log10(share))
+    up = math.ceil(share * 10.0**places - 1e-9) / 10.0**places
+    return min(1.0, round(up, places))
 
 
 def _name_method(plan: Plan) -> str:

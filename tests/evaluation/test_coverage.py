@@ -51,7 +51,7 @@ def test_intervals_of_recall_and_precision_cover_the_truth(
         random = np.random.default_rng([seed, photos])
         totals = random.integers(1, 2 * faces, photos)
         hits = random.binomial(totals, draw_chances(random, photos, recall, correlation))
-        found = estimate_share(hits.astype(float), totals.astype(float), QUICK).shown
+        found = estimate_share(hits.astype(float), totals.astype(float), QUICK).interval
         covered += found.low <= recall <= found.high
     assert covered >= 0.93 * DATASETS
 
@@ -148,10 +148,10 @@ def test_gaps_of_the_best_and_the_worst_group_cover_the_truth(
             own = int(gap.group)
             if gap.against is not None:
                 truth = recall[own] - recall[int(gap.against)]
-                covered += gap.shown.low <= truth <= gap.shown.high
+                covered += gap.interval.low <= truth <= gap.interval.high
             else:
                 truth = recall[own] - np.delete(recall, own).mean()
-                from_rest += gap.shown.low <= truth <= gap.shown.high
+                from_rest += gap.interval.low <= truth <= gap.interval.high
                 compared += 1
     assert covered >= 0.93 * DATASETS
     assert from_rest >= 0.93 * compared

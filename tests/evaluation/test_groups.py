@@ -19,7 +19,7 @@ def test_groups_have_their_true_recall_within_the_interval() -> None:
     assert sum(group.faces for group in found.groups) > 1000
     for group in found.groups:
         for measure in RULES.measures:
-            interval = group.measures[measure].shown
+            interval = group.measures[measure].interval
             assert interval.low <= truth[group.name] <= interval.high
 
 
@@ -28,12 +28,12 @@ def test_gaps_have_the_best_and_the_worst_group_and_cover_the_true_difference() 
     assert found.comparisons == 3
     [extremes] = [g for g in found.gaps if g.kind == "extremes" and g.measure == "recall_50"]
     assert (extremes.group, extremes.against) == ("I", "VI")
-    for interval in (extremes.newcombe, extremes.clustered, extremes.shown):
+    for interval in (extremes.newcombe, extremes.clustered, extremes.interval):
         assert interval is not None
         assert interval.low <= 0.35 <= interval.high
     rest = {g.group: g for g in found.gaps if g.kind == "rest" and g.measure == "recall_50"}
     assert set(rest) == {"I", "III", "VI"}
-    assert rest["VI"].shown.high < 0 < rest["I"].shown.low
+    assert rest["VI"].interval.high < 0 < rest["I"].interval.low
 
 
 def test_gaps_of_equal_groups_have_the_nominal_error_rate() -> None:
@@ -41,7 +41,7 @@ def test_gaps_of_equal_groups_have_the_nominal_error_rate() -> None:
     for seed in range(60):
         found = grouping(cut(simulate({"I": 0.8, "II": 0.8}, photos=80, seed=seed), 0.5))
         [gap] = [each for each in found.gaps if each.measure == "recall_30"]
-        wrong += not gap.shown.low <= 0 <= gap.shown.high
+        wrong += not gap.interval.low <= 0 <= gap.interval.high
     assert wrong <= 9  # 5 % of 60 are 3; more than 9 has a chance below 0.001
 
 
@@ -62,8 +62,8 @@ def test_the_interval_of_equal_faces_has_a_width() -> None:
     found = grouping(faces(12, "I", True) + faces(15, "II", True))
     for gap in found.gaps:
         assert gap.clustered is None
-        assert gap.shown.low < 0 < gap.shown.high
-    assert found.groups[0].measures["hidden"].shown.low < 0.9
+        assert gap.interval.low < 0 < gap.interval.high
+    assert found.groups[0].measures["hidden"].interval.low < 0.9
 
 
 def test_unlabeled_faces_are_counted() -> None:

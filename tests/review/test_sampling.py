@@ -98,6 +98,18 @@ def test_finds_raise_the_bound() -> None:
     assert not said["accepted"]
 
 
+@pytest.mark.parametrize("population", [60, 999, 5_000, 50_000])
+@pytest.mark.parametrize("at_most", [0.3, 0.01, 0.001])
+def test_the_stated_bound_has_three_digits_and_is_never_below_the_bound(
+    population: int, at_most: float
+) -> None:
+    drawn = plan(Target(at_most=at_most), {"all": [str(n) for n in range(population)]})
+    said = sampling.summarize(drawn, dict.fromkeys(drawn.strata[0].drawn, False), {})
+    stated, bound = said["stated_upper"], said["upper_now"]
+    assert bound <= stated <= 1.01 * bound
+    assert stated == float(f"{stated:.3g}")
+
+
 def test_poor_reviewers_raise_the_bound_and_none_leave_it_open() -> None:
     target = Target(at_most=0.05, checks=20)
     drawn = plan(target)

@@ -177,6 +177,8 @@ Form = tuple[Callable[[Any], bool], Callable[[Any], str]]
 FORMS: Mapping[str, Form] = {
     "count": (_is_number, lambda value: f"{value:,}"),
     "share": (_is_number, lambda value: f"{100 * value:.1f} %"),
+    "upper": (_is_number, lambda value: f"{100 * value:.3g} %"),
+    "level": (_is_number, lambda value: f"{100 * value:g} %"),
     "number": (_is_number, lambda value: f"{value:.3g}".replace("-", "−")),
     "points": (_is_number, lambda value: f"{_signed(100 * value)} points"),
     "interval": (

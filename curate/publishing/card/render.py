@@ -129,8 +129,7 @@ def make_context(
             return False
 
     def interval(pointer: str) -> str:
-        name = "clustered" if has(f"{pointer}/clustered") else "wilson"
-        return format_figure(documents, f"{pointer}/{name}", "interval")
+        return format_figure(documents, f"{pointer}/interval", "interval")
 
     return {
         **_answer_context(answers),

@@ -48,20 +48,20 @@ EVALUATE = {
     "images": {"evaluated": 120},
     "faces": {"counted": 345},
     "overall": {
-        "hidden": {"value": 0.951, "wilson": [0.92, 0.97], "clustered": [0.91, 0.98]},
-        "recall_30": {"value": 0.93, "wilson": [0.9, 0.95], "clustered": None},
+        "hidden": {"value": 0.951, "interval": [0.91, 0.98]},
+        "recall_30": {"value": 0.93, "interval": [0.9, 0.95]},
     },
-    "face_free": {"with_box": {"value": 0.02, "wilson": [0.01, 0.04]}},
+    "face_free": {"with_box": {"value": 0.02, "interval": [0.01, 0.04]}},
     "by_height": [
         {
             "name": "16–32",
             "faces": 120,
-            "measures": {"hidden": {"value": 0.875, "wilson": [0.8, 0.9], "clustered": None}},
+            "measures": {"hidden": {"value": 0.875, "interval": [0.8, 0.9]}},
         },
         {
             "name": "32 and more",
             "faces": 9,
-            "measures": {"hidden": {"value": 1.0, "wilson": [0.7, 1.0], "clustered": None}},
+            "measures": {"hidden": {"value": 1.0, "interval": [0.7, 1.0]}},
         },
     ],
     "by": {
@@ -70,7 +70,7 @@ EVALUATE = {
                 {
                     "name": name,
                     "faces": faces,
-                    "measures": {"hidden": {"value": value, "wilson": [0.5, 0.99]}},
+                    "measures": {"hidden": {"value": value, "interval": [0.5, 0.99]}},
                 }
                 for name, faces, value in (("young", 100, 0.96), ("old", 40, 0.9), ("x", 4, 0.25))
             ]
@@ -167,7 +167,7 @@ def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
     save(out, "review.json", review)
     text = " ".join(shown(card(out)).split())
     assert "People looked at 299 images, drawn at random from 5,000, and saw a face in 0" in text
-    assert "with 95.0 % confidence, at most 1.0 % of the images show one" in text
+    assert "with 95 % confidence, at most 0.997 % of the images show one" in text
     save(out, "review.json", {**review, "bound": {**bound, "stated_upper": None}})
     assert "without a bound on what is left" in card(out)
 
