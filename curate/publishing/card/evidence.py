@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import find_faults
+from curate.publishing.card.reviews import describe_review
 from curate.storage.regular import load_json
 
 _DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
@@ -158,9 +159,11 @@ def _published(facts: Mapping[str, Any]) -> int:
     return int(counts["kept"] + counts["fixed"] + counts["made"])
 
 
-def _has_groups(kind: str, value: Mapping[str, Any]) -> bool:
-    """Whether the groups of a report, if it has any, are as a card reads them."""
+def _is_readable(kind: str, value: Mapping[str, Any]) -> bool:
+    """Whether the groups and counts of a report, if it has any, are as a card reads them."""
     try:
+        if kind == "review":
+            describe_review(value)
         if kind == "audit":
             for found in value["attributes"].values():
                 for group in found["groups"].values():
@@ -170,17 +173,30 @@ def _has_groups(kind: str, value: Mapping[str, Any]) -> bool:
             for found in value.get("by", {}).values():
                 groups += found["groups"]
             return all(isinstance(g["name"], str) and type(g["faces"]) is int for g in groups)
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return True
+
+
+def _find_empty(kind: str, value: Mapping[str, Any]) -> str | None:
+    """What a report would have to count for its figures to say anything, if it counts none."""
+    counts = {
+        "evaluate": (value.get("faces", {}).get("counted"), "labeled face"),
+        "impact": (value.get("pairs"), "pair of images"),
+        "audit": (value.get("counted"), "record with a group"),
+    }
+    count, name = counts.get(kind, (None, ""))
+    return name if count == 0 else None
 
 
 def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
     """Why a report is not of this dataset, or None."""
     if type(value.get("version")) is not int:
         return "does not state its version"
-    if not _has_groups(kind, value):
-        return "is damaged: its groups cannot be read"
+    if not _is_readable(kind, value):
+        return "is damaged: its groups or counts cannot be read"
+    if (found := _find_empty(kind, value)) is not None:
+        return f"has figures of no {found}"
     if kind == "audit" and value.get("noise") is None:
         published = _published(facts)
         if value["records"] not in (published, facts["counts"].get("images")):

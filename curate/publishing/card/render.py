@@ -24,6 +24,7 @@ from curate.publishing.card.figures import (
 )
 from curate.publishing.card.governance import DELAYED, NOTE, Row, as_of
 from curate.publishing.card.questions import Answers
+from curate.publishing.card.reviews import count_looked_at, describe_review
 
 if TYPE_CHECKING:
     from curate.publishing.card.evidence import Evidence
@@ -144,7 +145,9 @@ def make_context(
         "kept_names": used,
         "correction": run.get("kind") == "correction",
         "faces_given": run.get("faces_given", False),
-        "reviews": len(run.get("given_faces", {}).get("reviews", ())),
+        "reviews": len(reviews := run.get("given_faces", {}).get("reviews", ())),
+        "reviewed": [count_looked_at(review) > 0 for review in reviews],
+        **describe_review(evidence.documents.get(evidence.names.get("review", ""))),
         "profile": _find_profile(run),
         "thresholds": [
             (_THRESHOLDS[name], f"manifest/publication.json#/thresholds/{name}")
@@ -227,7 +230,8 @@ def _iter_evaluated(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
     report = evidence.documents[name]
     for number, group in enumerate(report.get("by_height", [])):
         at = f"{name}#/by_height/{number}/measures/hidden"
-        yield f"{group['name']} px high", at if group["faces"] >= MIN_CELL else None
+        if group["faces"]:
+            yield f"{group['name']} px high", at if group["faces"] >= MIN_CELL else None
     for attribute, found in report.get("by", {}).items():
         hidden = find_hidden({group["name"]: group["faces"] for group in found["groups"]})
         for number, group in enumerate(found["groups"]):

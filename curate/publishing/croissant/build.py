@@ -14,6 +14,7 @@ from typing import Any
 
 from curate.publishing.card.questions import QUESTIONS, Answers
 from curate.publishing.card.render import format_bibtex, spdx_of
+from curate.publishing.card.reviews import count_looked_at
 from curate.publishing.croissant.records import build_record_sets
 from curate.publishing.form import Form
 
@@ -176,8 +177,15 @@ def _describe_finding(run: Mapping[str, Any]) -> str:
     """How the faces were found: the start of a sentence."""
     if not run.get("faces_given"):
         return "Faces were detected"
-    reviewed = " after review by people" if run.get("given_faces", {}).get("reviews") else ""
-    return f"Faces were given by a file{reviewed},"
+    reviews = run.get("given_faces", {}).get("reviews", ())
+    most = max(reviews, key=count_looked_at, default=None)
+    if most is None or not count_looked_at(most):
+        return "Faces were given by a file,"
+    images = sum(most["states"].values())
+    return (
+        f"Faces were given by a file after people looked at {count_looked_at(most):,} of "
+        f"{images:,} images,"
+    )
 
 
 def _provenance(answers: Answers, documents: Mapping[str, Any]) -> dict[str, Any]:

@@ -156,20 +156,106 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
     assert report.problems == ()
 
 
-def test_a_review_gives_its_bound_where_it_holds(out: Path) -> None:
-    bound = {
-        "looked": 299, "found": 0, "confidence": 0.95, "population": 5000, "stated_upper": 0.00997,
+REVIEW = {
+    "version": 1, "review": "r", "statement": "s", "manifest": {"records_sha256": None},
+    "images": {"queue": 0, "reviewed": 0, "sampled": 299}, "reviewers": [],
+    "bound": {
+        "looked": 299, "planned": 299, "found": 0, "confidence": 0.95, "population": 5000,
+        "stated_upper": 0.00997, "reviewers": [],
+    },
+}  # fmt: skip
+
+
+def review(queue: int = 0, reviewed: int = 0, **bound: Any) -> dict[str, Any]:
+    """A review's report: of a sample with these values, or of listed images."""
+    return {
+        **REVIEW,
+        "images": {"queue": queue, "reviewed": reviewed, "sampled": 0},
+        "bound": {**REVIEW["bound"], **bound} if bound else None,
     }  # fmt: skip
-    review = {
-        "version": 1, "review": "r", "statement": "s", "images": {"reviewed": 512},
-        "manifest": {"records_sha256": None}, "bound": bound,
-    }  # fmt: skip
-    save(out, "review.json", review)
-    text = " ".join(shown(card(out)).split())
-    assert "People looked at 299 images, drawn at random from 5,000, and saw a face in 0" in text
-    assert "with 95 % confidence, at most 0.997 % of the images show one" in text
-    save(out, "review.json", {**review, "bound": {**bound, "stated_upper": None}})
-    assert "without a bound on what is left" in card(out)
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        (
+            REVIEW,
+            "People looked at 299 images, drawn at random from 5,000, and saw a face in 0: with "
+            "95 % confidence, at most 0.997 % of the images show one, if the reviewers see every "
+            "face, which no hidden check measured (`review.json`).",
+        ),
+        (
+            review(looked=0, stated_upper=None),
+            "Not reviewed by people: a review was begun, in which 0 of 299 images were looked at "
+            "(`review.json`).",
+        ),
+        (
+            review(looked=0, stated_upper=1.0),
+            "Not reviewed by people: a review was begun, in which 0 of 299 images were looked at "
+            "(`review.json`).",
+        ),
+        (
+            review(looked=12, found=1, stated_upper=None),
+            "People looked at 12 of 299 images, drawn at random from 5,000, and saw a face in 1. "
+            "No bound on what is left can be stated from them (`review.json`).",
+        ),
+        (
+            review(queue=40, reviewed=3),
+            "People looked at 3 of 40 images that were listed for review. No sample was drawn, so "
+            "that nothing is stated about what is left (`review.json`).",
+        ),
+        (
+            review(queue=40),
+            "Not reviewed by people: a review was begun, in which 0 of 40 images were looked at "
+            "(`review.json`).",
+        ),
+    ],
+)
+def test_what_a_card_says_of_a_review(out: Path, report: dict[str, Any], sentence: str) -> None:
+    save(out, "review.json", report)
+    text = card(out)
+    part = text[text.index("## How many faces") : text.index("## Who is represented")]
+    assert sentence in " ".join(shown(part).split())
+    assert part.count("eviewed by people") == sentence.count("eviewed by people")
+    bare = re.sub(r"<!-- figure: .*?<!-- /figure -->", "", part, flags=re.DOTALL)
+    assert not re.search(r"\d", bare.replace("attack-1.schema.json", ""))
+
+
+@pytest.mark.parametrize("change", [{"bound": {"looked": 3}}, {"images": {}, "bound": None}])
+def test_a_damaged_review_is_left_out(out: Path, change: dict[str, Any]) -> None:
+    path = save(out, "review.json", {**REVIEW, **change})
+    assert "Not reviewed by people. To review it" in card(out)
+    with pytest.raises(UsageError, match="is damaged"):
+        card(out, reports=(path,))
+
+
+def test_reports_that_count_nothing_are_left_out(out: Path) -> None:
+    run = json.loads((out / "manifest/run.json").read_text())
+    save(out, "evaluate.json", {**EVALUATE, "faces": {"counted": 0}})
+    save(out, "audit.json", {**AUDIT, "counted": 0})
+    save(out, "impact.json", {**impact(run["records"]["sha256"]), "pairs": 0})
+    report = curate.write_card(out)
+    assert report.notes == (
+        "audit.json is left out: it has figures of no record with a group",
+        "evaluate.json is left out: it has figures of no labeled face",
+        "impact.json is left out: it has figures of no pair of images",
+    )
+    assert (out / "README.md").read_text().count("Not measured. To measure it") == 2
+
+
+def test_rows_without_data_are_left_out(out: Path) -> None:
+    empty = {
+        "name": "8–16",
+        "faces": 0,
+        "measures": {"hidden": {"value": None, "interval": [0, 1]}},
+    }
+    free = {"with_box": {"value": None, "interval": [0, 1]}}
+    heights = [empty, *EVALUATE["by_height"]]
+    save(out, "evaluate.json", {**EVALUATE, "face_free": free, "by_height": heights})
+    text = shown(card(out))
+    assert "not defined" not in text
+    assert "8–16" not in text
+    assert "| Recall at IoU 0.3 |" in text
 
 
 def attack(out: Path, **changes: Any) -> dict[str, Any]:
@@ -324,10 +410,14 @@ def test_given_faces_are_stated_with_their_detector_and_their_review(out: Path) 
     (out / "manifest/run.json").write_text(json.dumps(run))
     card(out)
     croissant = (out / "croissant.json").read_text()
-    assert "given by a file after review by people" in croissant
+    assert "given by a file after people looked at 6 of 6 images" in croissant
     assert "mtcnn (facenet-pytorch 9.8)" in croissant
     assert "7" * 64 not in croissant + (out / "README.md").read_text()
     assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
+    review["states"] = {"reviewed": 0, "sampled": 0, "not looked at": 6}
+    (out / "manifest/run.json").write_text(json.dumps(run))
+    assert "| Review 1 of these faces, in which nobody looked at an image |" in card(out)
+    assert "looked at" not in (out / "croissant.json").read_text()
 
 
 @pytest.mark.parametrize(
