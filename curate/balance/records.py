@@ -25,6 +25,7 @@ from curate.layouts.groups import (
 )
 from curate.layouts.memory_table import Table
 from curate.manifest.files import MANIFEST
+from curate.manifest.identity import ImageSample
 from curate.manifest.store import RECORDS_FOLDER, RUN, iter_entries, load_run
 from curate.pipeline.progress import counted
 from curate.pipeline.session import Step, ignore
@@ -75,10 +76,13 @@ class Reading:
     Args:
         records: all records; a record of a table alone may come in several parts.
         facts: how the table matches, complete after all records were read.
+        names: a sample of the names of the dataset's images, complete with the facts; empty for
+            a table alone.
     """
 
     records: Iterator[Record]
     facts: dict[str, Any]
+    names: ImageSample
 
 
 @contextmanager
@@ -91,18 +95,21 @@ def open_input(given: Input) -> Iterator[Reading]:
         SetupError: if there is no space for the temporary index.
     """
     facts: dict[str, Any] = {}
+    names = ImageSample()
     with open_join() as annotations:
         if given.source is None and given.manifest is None:
             if given.table is None:
                 raise UsageError("no input; give SOURCE, --groups or --manifest")
             joined = given.by_id or holds_annotations(given.table)
             read = _iter_joined if joined else _iter_table
-            yield Reading(read(given, annotations, facts), facts)
+            yield Reading(read(given, annotations, facts, names), facts, names)
         else:
-            yield Reading(_iter_joined(given, annotations, facts), facts)
+            yield Reading(_iter_joined(given, annotations, facts, names), facts, names)
 
 
-def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
+def _iter_table(
+    given: Input, annotations: Annotations, facts: dict[str, Any], _: ImageSample
+) -> Iterator[Record]:
     """A table alone: its rows are the records."""
     seen = _Seen(given.columns)
     table = _table(given)
@@ -127,13 +134,15 @@ def _iter_table(given: Input, annotations: Annotations, facts: dict[str, Any]) -
     facts["records"] = facts.get("ids", lines)
 
 
-def _iter_joined(given: Input, annotations: Annotations, facts: dict[str, Any]) -> Iterator[Record]:
+def _iter_joined(
+    given: Input, annotations: Annotations, facts: dict[str, Any], names: ImageSample
+) -> Iterator[Record]:
     """Records of a dataset or a manifest, with their rows of the table."""
     alone = given.source is None and given.manifest is None
     seen = _Seen(given.columns)
     if not alone:
         seen.add(dict.fromkeys(RECORD_COLUMNS))
-        records = _iter_records(given, facts, seen)
+        records = _sampled(_iter_records(given, facts, seen), names)
         annotations.add_records(counted(records, given.watch, "listing", "images"))
     in_table = set() if given.table is None else _add_table(given, given.table, annotations, seen)
     if alone:
@@ -235,6 +244,12 @@ def _iter_records(given: Input, facts: dict[str, Any], seen: _Seen) -> Iterator[
             raise DataError(
                 f"{given.manifest} belongs to another dataset: none of its records is in SOURCE"
             )
+
+
+def _sampled(records: Iterator[tuple[str, Row]], names: ImageSample) -> Iterator[tuple[str, Row]]:
+    for name, row in records:
+        names.add_name(name)
+        yield name, row
 
 
 def describe(entry: ManifestEntry) -> dict[str, Any]:

@@ -20,11 +20,13 @@ class Detections:
         found: detections by id, in stored pixels; an empty tuple for an image without faces.
         sizes: width and height of stored images, pixels, by id, if the file has them.
         withheld: why no detector ran to completion, by id.
+        digests: SHA-256 of images, by id, as far as the file has them.
     """
 
     found: Mapping[str, tuple[Detection, ...]]
     sizes: Mapping[str, tuple[int, int]]
     withheld: Mapping[str, str]
+    digests: Mapping[str, str]
 
 
 def load_detections(path: Path) -> Detections:
@@ -38,6 +40,7 @@ def load_detections(path: Path) -> Detections:
     found: dict[str, tuple[Detection, ...]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     withheld: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for given in load_given(path):
         if given.withheld is not None:
             withheld[given.id] = given.withheld
@@ -53,7 +56,9 @@ def load_detections(path: Path) -> Detections:
         found[given.id] = found.get(given.id, ()) + detections
         if given.size:
             sizes[given.id] = given.size
-    return Detections(found, sizes, withheld)
+        if given.source_sha256:
+            digests[given.id] = given.source_sha256
+    return Detections(found, sizes, withheld, digests)
 
 
 def _confidence(fields: Mapping[str, Any], where: str) -> float:

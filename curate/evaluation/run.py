@@ -35,7 +35,8 @@ from curate.layouts.faces.truth import load_truth
 from curate.layouts.groups import load_groups, match_groups
 from curate.layouts.memory_table import Table, TableLike, as_table, describe_table, set_tables
 from curate.manifest.faces import load_faces_info
-from curate.manifest.store import digest_file, digest_folder
+from curate.manifest.identity import ImageSample
+from curate.manifest.store import digest_bytes, digest_file, digest_folder
 from curate.pipeline.detect import detect
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, configure
@@ -162,7 +163,7 @@ def _evaluate(request: _Request) -> Evaluation:
         everything = [_match(image, swept, rules) for image in images]
     measures = measure(matched, rules, options.by, everything)
     counts |= {"evaluated": len(images), "withheld": asdict(withheld)}
-    facts = _describe(request, counts, info)
+    facts = {**_describe(request, counts, info), "source": _sample_images(opened, images, found)}
     return Evaluation(measures, facts, tuple(_find_misses(matched, rules)))
 
 
@@ -255,6 +256,20 @@ def _exclusion_reason(image: TruthImage, found: Detections) -> str | None:
         return found.withheld.get(image.id, "not-looked-at").partition(":")[0]
     size = found.sizes.get(image.id)
     return "other-size" if image.size and size and image.size != size else None
+
+
+def _sample_images(
+    source: Source, images: Iterable[TruthImage], found: Detections
+) -> dict[str, Any]:
+    """Which images were evaluated; those without a digest in the detections are read."""
+    sample = ImageSample()
+    for image in images:
+        digest = found.digests.get(image.id)
+        if digest is None and (record := source.find(image.id)) is not None:
+            digest = digest_bytes(source.read(record))
+        if digest is not None:
+            sample.add_digest(digest)
+    return sample.to_dict()
 
 
 def _match(image: TruthImage, found: Detections, rules: Rules) -> MatchedImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from curate.layouts.sidecars.content import Content
 from curate.layouts.sidecars.values import Limits
 from curate.manifest import corrections, store
 from curate.manifest.files import DATA, MANIFEST, stays_inside
+from curate.manifest.identity import digest_name, find_known
 from curate.manifest.publish import (
     MIN_CELL,
     PRIVATE,
@@ -164,6 +165,35 @@ class Dataset:
     def reader(self) -> Callable[[str], bytes]:
         """What reads an image by its path below ``data/``."""
         return open_outputs(self.out, self.layout, self.in_containers)
+
+
+def find_names(dataset: Dataset, sample: Collection[str]) -> tuple[set[str], set[str]]:
+    """Which of a sample of names are of images of the output, and which of any record.
+
+    Args:
+        dataset: the dataset.
+        sample: digests of names, as `ImageSample` makes them.
+    """
+    written = (
+        digest_name(name)
+        for item in dataset.items()
+        if item.is_written
+        for name in {item.id, item.path or item.id}
+    )
+    every = (digest_name(item.id) for item in dataset.items())
+    return find_known(sample, written), find_known(sample, every)
+
+
+def find_sources(dataset: Dataset, sample: Collection[str]) -> set[str] | None:
+    """Which of a sample of digests are of images of the dataset's source.
+
+    Returns:
+        None for a correction, whose manifest does not have them.
+    """
+    if dataset.is_correction:
+        return None
+    entries = store.iter_entries(dataset.out / MANIFEST / store.RECORDS_FOLDER)
+    return find_known(sample, (entry.source_sha256 for entry in entries if entry.source_sha256))
 
 
 def load_content(dataset: Dataset) -> tuple[Content, int]:

@@ -60,12 +60,15 @@ def save_reports(out: Path) -> None:
     out.with_name("audit.json").write_text(
         json.dumps({**AUDIT, "source": MARK, "reviewers": [MARK]})
     )
+    records = json.loads((out / "manifest/run.json").read_text())["records"]["sha256"]
     bound = {
-        "looked": 100, "population": 700, "found": 0, "confidence": 0.95, "stated_upper": 0.03,
+        "looked": 100, "planned": 100, "population": 700, "found": 0, "confidence": 0.95,
+        "stated_upper": 0.03, "reviewers": [{"reviewer": MARK, "checks": 0}],
     }  # fmt: skip
     out.with_name("review.json").write_text(
         json.dumps({"version": 1, "review": MARK, "statement": MARK, "images": {MARK: 1},
-                    "bound": {**bound, "reviewers": [{"reviewer": MARK}]}})
+                    "manifest": {"records_sha256": records}, "bound": bound,
+                    "reviewers": [{"reviewer": MARK, "seconds_per_image": 3.0}]})
     )  # fmt: skip
     text = (out / "card.toml").read_text()
     (out / "card.toml").write_text(f"# {MARK}\n{text}")

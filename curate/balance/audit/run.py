@@ -148,6 +148,8 @@ def _audit(source: str | Path | None, request: _Request, watch: Callable[[Step],
         records = counted(read.records, watch, "counting", "records")
         census = count(_iter_units(records, reading), reading, plan, order)
         facts = dict(read.facts)
+        if read.names.images:
+            facts["images"] = read.names.to_dict()
     census = replace(census, records=facts.pop("records"))
     census, budget = _protect(census, options)
     rules = Rules(targets, options.threshold, options.seed, options.references)

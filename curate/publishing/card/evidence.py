@@ -11,6 +11,7 @@ from typing import Any
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import find_faults
 from curate.publishing.card.reviews import describe_review
+from curate.publishing.dataset import Dataset, find_names
 from curate.storage.regular import load_json
 
 _DETECTION = ("detector", "profile", "confidence", "max_side", "weights_sha256")
@@ -26,6 +27,8 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
     "attack": ("attacks",),
 }
 """Keys by which a report of each command is known."""
+_OF_RUNS = ("impact", "train", "review", "attack")
+"""Reports that name the OUT that they are of."""
 _NAME = re.compile(r"[^#<>|`\n]+\.json")
 """Names of reports that a card can cite."""
 
@@ -45,14 +48,11 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
 
 
-def load_evidence(
-    out: Path, facts: Mapping[str, Any], given: Sequence[Path], search: bool = True
-) -> Evidence:
+def load_evidence(dataset: Dataset, given: Sequence[Path], search: bool = True) -> Evidence:
     """Find the reports of a dataset.
 
     Args:
-        out: the dataset's OUT.
-        facts: its ``run.json`` or ``balance.json``.
+        dataset: the finished OUT.
         given: report files that the user named.
         search: whether JSON files beside OUT are looked at as well.
 
@@ -71,19 +71,19 @@ def load_evidence(
         kind = _kind_of(value)
         if kind is None:
             raise UsageError(f"--report {path} is not a report of curate that a card can use")
-        if fault := _find_fault(kind, value, facts):
+        if fault := _find_fault(kind, value, dataset):
             raise UsageError(f"--report {path} {fault}")
-        _add(evidence, _stage(kind, value, facts), path.name, value)
+        _add(evidence, _stage(kind, value, dataset), path.name, value)
     if search:
-        _search(evidence, out, facts, {path.resolve() for path in given})
-    _add_own(evidence, out, facts)
+        _search(evidence, dataset, {path.resolve() for path in given})
+    _add_own(evidence, dataset.out, dataset.facts)
     return evidence
 
 
-def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[Path]) -> None:
+def _search(evidence: Evidence, dataset: Dataset, given: set[Path]) -> None:
     """Add the reports in the folder of OUT, except of kinds that the user named."""
     named = set(evidence.names)
-    for path in sorted(out.resolve().parent.glob("*.json")):
+    for path in sorted(dataset.out.resolve().parent.glob("*.json")):
         if path.resolve() in given or not _NAME.fullmatch(path.name) or not path.is_file():
             continue
         try:
@@ -91,22 +91,31 @@ def _search(evidence: Evidence, out: Path, facts: Mapping[str, Any], given: set[
         except DataError:
             continue
         kind = _kind_of(value)
-        if kind is None or _stage(kind, value, facts) in named:
+        if kind is None or _stage(kind, value, dataset) in named:
             continue
-        fault = _find_fault(kind, value, facts)
-        if fault is None and kind == "evaluate" and "report" in facts:
-            fault = "may be of another detector; if it is not, name it with --report"
+        fault = _find_fault(kind, value, dataset)
+        if fault is None and dataset.is_correction and kind in ("evaluate", "impact", "train"):
+            fault = _find_unnamed(kind, value)
         if fault is not None:
             evidence.notes.append(f"{path.name} is left out: it {fault}")
             continue
-        _add(evidence, _stage(kind, value, facts), path.name, value)
+        _add(evidence, _stage(kind, value, dataset), path.name, value)
 
 
-def _stage(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _find_unnamed(kind: str, value: Mapping[str, Any]) -> str | None:
+    """Why a report may be of something else than a correction, unless the user names it."""
+    if kind == "evaluate":
+        return "may be of another detector; if it is not, name it with --report"
+    if value.get("manifest") is None:
+        return "may be of another OUT; if it is not, name it with --report"
+    return None
+
+
+def _stage(kind: str, value: Mapping[str, Any], dataset: Dataset) -> str:
     """The kind under which a report is kept: an audit of SOURCE is not one of OUT."""
-    if kind == "audit" and value.get("noise") is None and value["records"] != _published(facts):
-        return "source"
-    return kind
+    if kind != "audit" or value.get("noise") is not None:
+        return kind
+    return kind if value["records"] == _published(dataset.facts) else "source"
 
 
 def _add(evidence: Evidence, kind: str, name: str, value: Any) -> None:
@@ -162,6 +171,10 @@ def _published(facts: Mapping[str, Any]) -> int:
 def _is_readable(kind: str, value: Mapping[str, Any]) -> bool:
     """Whether the groups and counts of a report, if it has any, are as a card reads them."""
     try:
+        if kind == "evaluate":
+            set(value["source"]["sample"])
+        if kind == "audit" and value.get("input"):
+            set(value["input"].get("images", {"sample": ()})["sample"])
         if kind == "review":
             describe_review(value)
         if kind == "audit":
@@ -178,6 +191,51 @@ def _is_readable(kind: str, value: Mapping[str, Any]) -> bool:
     return True
 
 
+def _find_other_images(value: Mapping[str, Any], dataset: Dataset) -> str | None:
+    """Why an audit is neither of the images of OUT nor of those of its source, or None.
+
+    One with noise or without its input, such as several sites together, does not name them.
+    """
+    if value.get("noise") is not None:
+        return None
+    facts, published = dataset.facts, _published(dataset.facts)
+    if value["records"] not in (published, facts["counts"].get("images")):
+        return f"is of {value['records']!r} images, and OUT has {published:,}; audit OUT/data"
+    if value.get("input") is None:
+        return None
+    if (images := value["input"].get("images")) is None:
+        return "is of a table alone, and does not name the images; audit OUT/data with --groups"
+    sample = set(images["sample"])
+    written, every = find_names(dataset, sample)
+    if (written if value["records"] == published else every) != sample:
+        return "is of images with other names than OUT has; audit OUT/data"
+    return None
+
+
+def _find_other_run(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
+    """Why a report is of another run, or None."""
+    manifest, own = value.get("manifest"), facts["records"]["sha256"]
+    found = manifest.get("records_sha256") if isinstance(manifest, dict) else None
+    if found == own:
+        return None
+    if found is not None:
+        return (
+            "was made from another OUT, or from an earlier state of this one; make the report again"
+        )
+    if kind != "review":
+        if "report" in facts:  # of a correction, which only its maintainer knows
+            return None
+        return "does not name its OUT; make the report with the OUT of curate blur"
+    source = value.get("source") or {}
+    faces = source.get("faces_sha256")
+    reviews = facts.get("given_faces", {}).get("reviews", ())
+    if any(each.get("id") == value["review"] for each in reviews):
+        return None
+    if faces is not None and faces == facts.get("recipe", {}).get("faces_sha256"):
+        return None
+    return "is of faces that OUT was not made with"
+
+
 def _find_empty(kind: str, value: Mapping[str, Any]) -> str | None:
     """What a report would have to count for its figures to say anything, if it counts none."""
     counts = {
@@ -189,28 +247,23 @@ def _find_empty(kind: str, value: Mapping[str, Any]) -> str | None:
     return name if count == 0 else None
 
 
-def _find_fault(kind: str, value: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None:
+def _find_fault(kind: str, value: Mapping[str, Any], dataset: Dataset) -> str | None:
     """Why a report is not of this dataset, or None."""
+    facts = dataset.facts
     if type(value.get("version")) is not int:
         return "does not state its version"
+    if kind == "evaluate" and "source" not in value:
+        return "was made by an earlier curate and does not name its images; make the report again"
     if not _is_readable(kind, value):
         return "is damaged: its groups or counts cannot be read"
     if (found := _find_empty(kind, value)) is not None:
         return f"has figures of no {found}"
-    if kind == "audit" and value.get("noise") is None:
-        published = _published(facts)
-        if value["records"] not in (published, facts["counts"].get("images")):
-            return f"is of {value['records']!r} images, and OUT has {published:,}; audit OUT/data"
+    if kind == "audit" and (fault := _find_other_images(value, dataset)):
+        return fault
     if kind == "attack" and (faults := find_faults(value, "attack-1.schema.json")):
         return f"does not fit manifests/attack-1.schema.json: {faults[0]}"
-    manifest = value.get("manifest")
-    if isinstance(manifest, dict):
-        own_records = facts["records"]["sha256"]
-        if manifest.get("records_sha256") not in (None, own_records):
-            return (
-                "was made from another OUT, or from an earlier state of this one; make the report "
-                "again"
-            )
+    if kind in _OF_RUNS and (fault := _find_other_run(kind, value, facts)):
+        return fault
     recipe, own = value.get("recipe"), facts.get("recipe", {})
     if kind == "evaluate" and isinstance(recipe, dict) and "profile" in own:
         if own.get("faces_sha256") is not None:  # the detector is that of the file of faces

@@ -161,6 +161,7 @@ def make_context(
         "kind_names": _KIND_NAMES,
         "unread": publication.get("unread", 0),
         "objects_box": publication.get("objects_box"),
+        "evaluated": publication.get("evaluated", {}),
         "reports": evidence.names,
         "commands": COMMANDS,
         "evaluated_groups": list(_iter_evaluated(evidence))[:_MAX_GROUPS],

@@ -33,7 +33,7 @@ from curate.publishing.card.check import (
     load_card,
     load_text,
 )
-from curate.publishing.card.evidence import load_evidence
+from curate.publishing.card.evidence import Evidence, load_evidence
 from curate.publishing.card.header import check_header, format_header, make_header
 from curate.publishing.card.questions import Answers, format_template, parse_answers
 from curate.publishing.card.template import render_template
@@ -221,13 +221,14 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     """
     answers = load_answers(dataset.out)
     form = form or describe_form(dataset, options.form)
-    evidence = load_evidence(dataset.out, dataset.facts, options.reports)
+    evidence = load_evidence(dataset, options.reports)
     with tempfile.TemporaryDirectory() as folder:
         public = Path(folder) / "public"
         run = datasets.save_public_tier(dataset, public)
         publication = describe_publication(
             dataset, answers, form, datasets.digest_public_tier(public)
         )
+    publication["evaluated"] = _compare_evaluated(dataset, evidence)
     documents = {
         **evidence.documents,
         "manifest/run.json": run,
@@ -296,6 +297,15 @@ def describe_publication(
         "unread": unread,
         "objects_box": _box_of(dataset, form),
     }
+
+
+def _compare_evaluated(dataset: Dataset, evidence: Evidence) -> dict[str, int]:
+    """How many of a sample of the images that a detector was evaluated on are of the source."""
+    if "evaluate" not in evidence.names:
+        return {}
+    sample = set(evidence.documents[evidence.names["evaluate"]]["source"]["sample"])
+    found = datasets.find_sources(dataset, sample) if sample else None
+    return {} if found is None else {"compared": len(sample), "in_source": len(found)}
 
 
 def _find_thresholds(dataset: Dataset) -> dict[str, float]:

@@ -29,7 +29,9 @@ def out(publishable: Path, tmp_path: Path) -> Path:
 
 def make_card(out: Path, report: Report, name: str) -> str:
     """The card of OUT with a report, without comments, on one line."""
-    report.save_json(out.with_name(name))
+    run = json.loads((out / "manifest/run.json").read_text())
+    value = {**report.to_dict(), "manifest": {"records_sha256": run["records"]["sha256"]}}
+    out.with_name(name).write_text(json.dumps(value))
     curate.write_card(out)
     text = re.sub(r"<!--.*?-->", "", (out / "README.md").read_text(), flags=re.DOTALL)
     return " ".join(text.split())
@@ -53,7 +55,8 @@ def test_of_a_detector(out: Path, recall: dict[str, float]) -> None:
               "withheld": {"images": 0, "faces": 0, "reasons": {}}}  # fmt: skip
     facts = {
         "tool": {"name": "curate-dataset", "version": "0"}, "truth_sha256": "0" * 64,
-        "recipe": None, "detectors": [], "detections_sha256": None, "images": images,
+        "source": {"images": 60, "sample": []}, "recipe": None, "detectors": [],
+        "detections_sha256": None, "images": images,
     }  # fmt: skip
     report = Evaluation(measure(simulate(recall, 60), RULES, by=("tone",)), facts, ())
     estimates = list(iter_estimates(make_card(out, report, "evaluate.json")))
@@ -99,8 +102,9 @@ def test_of_a_sample(out: Path, at_most: float, population: int) -> None:
         sampling.Target(at_most=at_most), {"all": population}, [(name, "all") for name in names]
     )
     bound = sampling.summarize(plan, dict.fromkeys(plan.strata[0].drawn, False), {})
+    records = json.loads((out / "manifest/run.json").read_text())["records"]["sha256"]
     report = {
-        "version": 1, "review": "r", "manifest": {"records_sha256": None}, "bound": bound,
+        "version": 1, "review": "r", "manifest": {"records_sha256": records}, "bound": bound,
         "images": {"reviewed": 0, "sampled": bound["looked"], "queue": 0},
         "reviewers": [],
     }  # fmt: skip

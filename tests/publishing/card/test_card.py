@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import curate
 from curate.cli.main import group
 from curate.core.errors import CurateError, DataError, MissingExtraError, UsageError
+from curate.manifest.identity import ImageSample
 from curate.publishing.card.evidence import SIGNS
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
@@ -46,6 +48,7 @@ EVALUATE = {
     "truth_sha256": "0" * 64,
     "recipe": None,
     "images": {"evaluated": 120},
+    "source": {"images": 120, "sample": ["0" * 16]},
     "faces": {"counted": 345},
     "overall": {
         "hidden": {"value": 0.951, "interval": [0.91, 0.98]},
@@ -106,6 +109,12 @@ def impact(records_sha256: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_run(out: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """A report that names the records of OUT."""
+    run = json.loads((out / "manifest/run.json").read_text())
+    return {**report, "manifest": {"records_sha256": run["records"]["sha256"]}}
+
+
 def save(out: Path, name: str, value: Any) -> Path:
     path = out.with_name(name)
     path.write_text(json.dumps(value))
@@ -158,6 +167,7 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
 
 REVIEW = {
     "version": 1, "review": "r", "statement": "s", "manifest": {"records_sha256": None},
+    "source": {"faces_sha256": None},
     "images": {"queue": 0, "reviewed": 0, "sampled": 299}, "reviewers": [],
     "bound": {
         "looked": 299, "planned": 299, "found": 0, "confidence": 0.95, "population": 5000,
@@ -212,7 +222,7 @@ def review(queue: int = 0, reviewed: int = 0, **bound: Any) -> dict[str, Any]:
     ],
 )
 def test_what_a_card_says_of_a_review(out: Path, report: dict[str, Any], sentence: str) -> None:
-    save(out, "review.json", report)
+    save(out, "review.json", of_run(out, report))
     text = card(out)
     part = text[text.index("## How many faces") : text.index("## Who is represented")]
     assert sentence in " ".join(shown(part).split())
@@ -223,7 +233,7 @@ def test_what_a_card_says_of_a_review(out: Path, report: dict[str, Any], sentenc
 
 @pytest.mark.parametrize("change", [{"bound": {"looked": 3}}, {"images": {}, "bound": None}])
 def test_a_damaged_review_is_left_out(out: Path, change: dict[str, Any]) -> None:
-    path = save(out, "review.json", {**REVIEW, **change})
+    path = save(out, "review.json", of_run(out, {**REVIEW, **change}))
     assert "Not reviewed by people. To review it" in card(out)
     with pytest.raises(UsageError, match="is damaged"):
         card(out, reports=(path,))
@@ -354,6 +364,89 @@ def test_a_report_of_another_out_is_not_used(out: Path) -> None:
     assert "Top-1" not in (out / "README.md").read_text()
     with pytest.raises(UsageError, match="was made from another OUT"):
         card(out, reports=(path,))
+
+
+def digests(folder: Path) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.bmp"))]
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "stated"),
+    [
+        (6, 0, "Measured on 345 labeled faces in 120 images of this dataset's source (`ev"),
+        (3, 1, "Measured on 345 labeled faces in 120 images, of which 75.0 % are of this dataset's "
+               "source and the others are other photos (`ev"),
+        (0, 2, "Measured on other photos: 345 labeled faces in 120 images, of which 0 are of this "
+               "dataset's source (`ev"),
+        (0, 0, "345 labeled faces in 120 images, which were not compared with those of this dat"),
+    ],
+)  # fmt: skip
+def test_a_card_states_of_which_photos_a_detector_was_evaluated(
+    out: Path, own: int, others: int, stated: str
+) -> None:
+    sample = ImageSample()
+    for digest in (
+        *digests(out.parent / "photos")[:own],
+        *("f" * 63 + str(n) for n in range(others)),
+    ):
+        sample.add_digest(digest)
+    save(out, "evaluate.json", {**EVALUATE, "source": sample.to_dict()})
+    assert stated in " ".join(shown(card(out)).split())
+    assert curate.write_card(out, curate.CardOptions(check=True)).problems == ()
+
+
+@pytest.mark.parametrize("fields", [{}, {"faces_sha256": "a" * 64}])
+def test_reports_that_do_not_name_this_out_are_not_used(out: Path, fields: dict[str, str]) -> None:
+    reports = {
+        "impact": {**impact("0" * 64), "manifest": None},
+        "train": {"version": 1, "cells": {}, "gaps": {}, "runs": []},
+        "review": {**REVIEW, "source": {"faces_sha256": None, **fields}},
+        "evaluate": {name: value for name, value in EVALUATE.items() if name != "source"},
+    }
+    for name, report in reports.items():
+        save(out, f"{name}.json", report)
+    notes = curate.write_card(out).notes
+    assert [note.partition(" is left out")[0] for note in notes] == [
+        "evaluate.json", "impact.json", "review.json", "train.json",
+    ]  # fmt: skip
+    assert "does not name its images" in notes[0]
+    assert "does not name its OUT" in notes[1]
+    assert "of faces that OUT was not made with" in notes[2]
+
+
+def test_a_review_of_the_faces_that_a_run_was_given_is_used(out: Path) -> None:
+    run = json.loads((out / "manifest/run.json").read_text())
+    faces = run["recipe"]["faces_sha256"]
+    report = {**review(queue=40, reviewed=3), "source": {"faces_sha256": faces}}
+    save(out, "review.json", report)
+    assert "images that were listed for review" in " ".join(shown(card(out)).split())
+    states = {"reviewed": 3, "sampled": 0, "not looked at": 37}
+    entry = {"id": "r", "task": "boxes", "blind": False, "reviewers": 1,
+             "journal_sha256": "7" * 64, "states": states}  # fmt: skip
+    given = {"recipe": {"profile": "fast"}, "reviews": [entry]}
+    (out / "manifest/run.json").write_text(json.dumps({**run, "given_faces": given}))
+    save(out, "review.json", {**report, "source": {"faces_sha256": "b" * 64}})
+    assert "images that were listed for review" in " ".join(shown(card(out)).split())
+    save(out, "review.json", {**report, "review": "x", "source": {"faces_sha256": "b" * 64}})
+    assert "Not reviewed by people. To review it" in card(out)
+
+
+def test_an_audit_is_of_the_names_of_out(out: Path, tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    names = [path.relative_to(out / "data") for path in sorted((out / "data").rglob("*.*"))]
+    people.write_text("file,tone\n" + "".join(f"{name},I\n" for name in names))
+    curate.audit(out / "data", by=["tone"], groups=people).save(out.with_name("audit.json"))
+    assert "As published (`audit.json`" in card(out)
+    (tmp_path / "other").mkdir()
+    for number, name in enumerate(names):
+        shutil.copy(out / "data" / name, tmp_path / "other" / f"{number}{name.suffix}")
+    rows = "".join(f"{number}{name.suffix},I\n" for number, name in enumerate(names))
+    people.write_text("file,tone\n" + rows)
+    for source in (tmp_path / "other", None):
+        curate.audit(source, by=["tone"], groups=people).save(out.with_name("audit.json"))
+        notes = curate.write_card(out).notes
+        assert notes[0].startswith("audit.json is left out: it is of ")
+        assert ("other names" if source else "a table alone") in notes[0]
 
 
 def test_an_audit_counts_the_images_of_out_or_of_source(out: Path) -> None:
