@@ -80,8 +80,10 @@ class TruthImage:
         id: the image's id in SOURCE.
         faces: every labeled face.
         size: width and height as stored, pixels, or None if the labels do not give them.
+        by_detector: whether all that the labels say of it was decided by a detector.
     """
 
     id: str
     faces: tuple[TruthFace, ...] = ()
     size: tuple[int, int] | None = None
+    by_detector: bool = False

@@ -133,6 +133,11 @@ def _lead(measures: Measures, facts: Mapping[str, Any]) -> Iterator[str]:
     if text := describe_ignored(measures):
         yield f"Ignored, with any detection on them: {text}."
     yield f"Unmatched detections lower than {rules.min_height:g} px are ignored."
+    if images["by_detector"]:
+        yield (
+            f"Labels of {images['by_detector']:,} of these images are a detector's, which nobody "
+            "looked at."
+        )
     if images["not_in_source"]:
         yield f"Labeled images that are not in the dataset: {images['not_in_source']:,}."
     if images["not_labeled"]:

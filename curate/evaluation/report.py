@@ -68,10 +68,12 @@ class Evaluation(Report):
         from curate.evaluation.page import describe_detector, describe_ignored
 
         images, measures = self.facts["images"], self.measures
-        ignored = describe_ignored(measures)
+        ignored, unseen = describe_ignored(measures), images["by_detector"]
+        note = f"Labels of {unseen:,} of these images are a detector's, which nobody looked at."
         lines = [
             f"{images['evaluated']:,} labeled images, {images['withheld']['images']:,} withheld; "
             f"{images['not_in_source']:,} not in SOURCE.",
+            *([note] if unseen else []),
             f"Detector: {describe_detector(self.facts)}.",
             *([f"Not counted: {ignored}."] if ignored else []),
             "Images of SOURCE without labels are detected too, but not counted.",

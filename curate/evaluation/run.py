@@ -38,9 +38,10 @@ from curate.manifest.faces import load_faces_info
 from curate.manifest.identity import ImageSample
 from curate.manifest.store import digest_bytes, digest_file, digest_folder
 from curate.pipeline.detect import detect
+from curate.pipeline.given_faces import find_digests
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, configure
-from curate.pipeline.tools import margin_of
+from curate.pipeline.tools import load_provenance, margin_of
 from curate.recipe import Recipe
 from curate.report.document import describe_tool
 from curate.report.values import Picture
@@ -142,6 +143,7 @@ def _evaluate(request: _Request) -> Evaluation:
         "not_labeled": unlabeled,
     }
     images = [truth[name] for name in known]
+    _check_decided(images, request)
     counts["groups"] = None
     groups = as_table(options.groups)
     if groups is not None:
@@ -162,7 +164,11 @@ def _evaluate(request: _Request) -> Evaluation:
     if swept is not None:
         everything = [_match(image, swept, rules) for image in images]
     measures = measure(matched, rules, options.by, everything)
-    counts |= {"evaluated": len(images), "withheld": asdict(withheld)}
+    counts |= {
+        "evaluated": len(images),
+        "by_detector": sum(image.by_detector for image in images),
+        "withheld": asdict(withheld),
+    }
     facts = {**_describe(request, counts, info), "source": _sample_images(opened, images, found)}
     return Evaluation(measures, facts, tuple(_find_misses(matched, rules)))
 
@@ -194,6 +200,26 @@ def _find_labeled(
             "ids are paths relative to SOURCE"
         )
     return known, unlabeled
+
+
+def _check_decided(images: Sequence[TruthImage], request: _Request) -> None:
+    """Refuse labels that a detector alone decided; a detector would be compared with itself."""
+    unseen = sum(image.by_detector for image in images)
+    if find_digests(request.labels) is not None or not any(image.faces for image in images):
+        # An export of detect, or its table without any box: boxes do not say who decided them.
+        found = load_provenance(request.labels)
+        if found.get("detectors") and not found["given_faces"]["reviews"]:
+            unseen = len(images)
+    if unseen == len(images):
+        raise DataError(
+            f"every box in {request.labels} is a detector's, and a person looked at none of the "
+            "images; give labels that people made, or correct these first with curate review"
+        )
+    if unseen:
+        request.session.notify(
+            f"Warning: of {unseen:,} of {len(images):,} labeled images, {request.labels} has the "
+            "boxes of a detector, which nobody looked at; they count as the true faces."
+        )
 
 
 def _join_groups(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import html
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import curate
 from curate.core.errors import DataError, UsageError
 from curate.evaluation.report import Evaluation
 from curate.evaluation.run import evaluate, picture_misses
@@ -67,6 +70,66 @@ def check_schema(report: Evaluation) -> dict[str, Any]:
     return checks.check_schema(report, "evaluate-1")
 
 
+def decide(path: Path, decided: dict[int, str], states: dict[int, str]) -> Path:
+    """A table of faces in which each image was decided by this, and has this state of a review."""
+    rows = []
+    for n in range(30):
+        faces = [{"xyxy": BOX, "decided_by": decided.get(n, "detector")}] if n < 25 else []
+        rows.append({"id": f"{n:02}.png", "width": 120, "height": 100, "faces": faces,
+                     "reason": None, "review": states.get(n)})  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.mark.parametrize("state", [None, "not looked at"])
+def test_labels_of_a_detector_are_refused(
+    source: Path, detections: Path, tmp_path: Path, state: str | None
+) -> None:
+    states = {n: state for n in range(30) if state}
+    labels = decide(tmp_path / "labels.parquet", {}, states)
+    with pytest.raises(DataError, match=r"every box in .* is a detector's, and a person looked at"):
+        evaluate(source, labels, detections=detections, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("decided", "states", "unseen"),
+    [
+        ({0: "person", 1: "file"}, {}, 27),
+        ({}, dict.fromkeys(range(10), "reviewed"), 19),
+        ({}, {28: "sampled"}, 28),
+        (dict.fromkeys(range(25), "file"), {}, 0),
+    ],
+)
+def test_labels_that_people_decided_in_part_are_counted(
+    source: Path, detections: Path, tmp_path: Path, decided: dict[int, str],
+    states: dict[int, str], unseen: int, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    labels = decide(tmp_path / "labels.parquet", decided, states)
+    report = evaluate(source, labels, detections=detections)
+    assert check_schema(report)["images"]["by_detector"] == unseen
+    said = f"Labels of {unseen:,} of these images are a detector's"
+    assert (said in report.to_text()) == (said in html.unescape(report.to_html())) == bool(unseen)
+    assert ("nobody looked at" in capsys.readouterr().err) == bool(unseen)
+
+
+def test_an_export_and_a_manifest_of_a_detector_are_refused_as_labels(
+    source: Path, detections: Path, tmp_path: Path
+) -> None:
+    curate.detect(source, tmp_path / "found.parquet", exports="coco", quiet=True)
+    exported = next(tmp_path.glob("found*.json"))
+    for labels in (tmp_path / "found.parquet", exported):
+        with pytest.raises(DataError, match="is a detector's"):
+            evaluate(source, labels, detections=detections, quiet=True)
+
+
+def test_the_report_names_the_evaluated_images(source: Path, truth: Path, detections: Path) -> None:
+    report = check_schema(evaluate(source, truth, detections=detections, quiet=True))
+    evaluated = [source / f"{n:02}.png" for n in range(27) if n != 24]
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in evaluated}
+    assert report["source"]["images"] == len(evaluated)
+    assert report["source"]["sample"] == sorted(digests)
+
+
 def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detections: Path) -> None:
     report = check_schema(evaluate(source, truth, detections=detections, sweep=True))
     assert report["images"] == {
@@ -75,6 +138,7 @@ def test_the_report_has_inputs_and_measures(source: Path, truth: Path, detection
         "not_labeled": 3,
         "groups": None,
         "evaluated": 26,
+        "by_detector": 0,
         "withheld": {"images": 1, "faces": 1, "reasons": {"truncated": 1}},
     }
     assert report["faces"]["counted"] == 24

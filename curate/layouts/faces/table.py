@@ -13,6 +13,9 @@ from curate.layouts.faces.boxes import GivenFaces, make_box, parse_size, starts_
 REVIEW_STATES = ("reviewed", "sampled", "not looked at")
 """Values of the column ``review``."""
 
+LOOKED_AT = ("reviewed", "sampled")
+"""Values of images that a person looked at."""
+
 
 def recognize(path: Path) -> bool:
     """Return whether a file is a Parquet file."""

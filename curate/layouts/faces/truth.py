@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from curate.core.errors import DataError
 from curate.core.faces import TruthFace, TruthImage
 from curate.core.geometry import Box
 from curate.layouts.faces import iter_given_faces
+from curate.layouts.faces.table import LOOKED_AT
 
 _NEUTRAL = ("ignore", "invalid", "iscrowd", "difficult")
 _OTHER = ("xyxy", "hidden_xyxy", "confidence", "detectors", "decided_by", "frames")
@@ -20,7 +22,9 @@ def load_truth(path: Path, notify: Callable[[str], None] = lambda _: None) -> di
 
     Other fields of a face with plain values become its attributes; faces with ``ignore``,
     ``invalid``, ``iscrowd`` or ``difficult`` count neither as hits nor as misses. A box that is
-    listed several times for one image, in one entry or in several, is one face: the first.
+    listed several times for one image, in one entry or in several, is one face: the first. Boxes
+    that a detector decided, in a table or a manifest of curate, are a person's only in images
+    that people looked at.
 
     Args:
         path: the file or folder.
@@ -32,6 +36,7 @@ def load_truth(path: Path, notify: Callable[[str], None] = lambda _: None) -> di
     images: dict[str, TruthImage] = {}
     seen: dict[str, set[tuple[Box, bool, bool]]] = {}
     repeated: list[str] = []
+    decided, found_by_detector = set[str](), False
     for given in iter_given_faces(path):
         if given.relative and given.boxes:
             raise DataError(f"{path} has boxes relative to the image size; convert them to pixels")
@@ -47,11 +52,18 @@ def load_truth(path: Path, notify: Callable[[str], None] = lambda _: None) -> di
                 keys.add(key)
                 faces.append(face)
         images[given.id] = TruthImage(given.id, tuple(faces), given.size or known.size)
+        by_detector = [each.get("decided_by") == "detector" for each in fields]
+        found_by_detector |= any(by_detector)
+        if given.review in LOOKED_AT or not all(by_detector):
+            decided.add(given.id)
     if repeated:
         notify(
             f"Boxes in {path} that repeat a box of the same image, and count once: "
             f"{len(repeated):,}, the first in {repeated[0]!r}."
         )
+    if found_by_detector:
+        for name in images.keys() - decided:
+            images[name] = replace(images[name], by_detector=True)
     return images
 
 

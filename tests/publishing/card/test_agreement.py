@@ -52,6 +52,7 @@ def iter_estimates(card: str) -> Iterator[str]:
 @pytest.mark.parametrize("recall", [{"I": 0.95, "VI": 0.8}, {"I": 1.0, "VI": 0.98}, {"I": 0.5}])
 def test_of_a_detector(out: Path, recall: dict[str, float]) -> None:
     images = {"labeled": 60, "not_in_source": 0, "not_labeled": 0, "groups": None, "evaluated": 60,
+              "by_detector": 0,
               "withheld": {"images": 0, "faces": 0, "reasons": {}}}  # fmt: skip
     facts = {
         "tool": {"name": "curate-dataset", "version": "0"}, "truth_sha256": "0" * 64,
