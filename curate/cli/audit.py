@@ -13,7 +13,7 @@ from curate.balance.labels.rules import (
     OFFENSIVE_SHARE,
     UNSAFE_SHARE,
 )
-from curate.cli.group import DefaultGroup
+from curate.cli.group import DefaultGroup, HintedCommand
 from curate.cli.options import BINS, GROUPS, LAYOUT, PATH, PER, SEED, SEPARATOR, SOURCE
 from curate.cli.output import check_outputs, report_files, report_options, write_report
 from curate.core.errors import UsageError
@@ -35,7 +35,7 @@ Examples:
 """
 
 
-@command.command("dataset", epilog=_EPILOG)
+@command.command("dataset", cls=HintedCommand, option="--groups", epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
 @GROUPS
 @click.option(

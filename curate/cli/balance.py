@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from curate.cli.group import HintedCommand
 from curate.cli.interrupt import stop_on_interrupt
 from curate.cli.options import (
     BINS,
@@ -208,7 +209,7 @@ def _add_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=HintedCommand, option="--output", epilog=_EPILOG)
 @click.argument("source", type=SOURCE, required=False)
 @_add_options
 @share_options

@@ -6,6 +6,7 @@ import importlib
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -115,6 +116,29 @@ class _DefaultContext(click.Context):
     @property
     def command_path(self) -> str:
         return super().command_path.rstrip()
+
+
+class HintedCommand(click.Command):
+    """A command that names an option where an argument is given in its place.
+
+    Args:
+        option: the option that takes what users give as a further argument.
+        kwargs: arguments of `click.Command`.
+    """
+
+    def __init__(self, option: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._option = option
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and name the option in the message about a further argument."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not error.message.startswith("Got unexpected extra argument"):
+                raise
+            hint = f"; did you mean {self._option}?"
+            raise click.UsageError(f"{error.message.rstrip('.')}{hint}", ctx) from None
 
 
 class DefaultGroup(click.Group):

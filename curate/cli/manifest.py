@@ -29,12 +29,13 @@ def command() -> None:
 def show(path: Path, withheld: bool, as_json: bool) -> None:
     """Show what a run did.
 
-    PATH is an OUT, the folder of its manifest, or a table of curate detect.
+    PATH is an OUT, the folder of its manifest, a public tier, or a table of curate detect.
 
     In Python: curate.load_manifest.
     """
     from curate.manifest.faces import load_faces_info
-    from curate.manifest.show import format_faces_info, load_manifest
+    from curate.manifest.show import format_faces_info, format_public, load_manifest
+    from curate.manifest.store import find_manifest, find_public_run
 
     if withheld:
         any_withheld = False
@@ -48,6 +49,8 @@ def show(path: Path, withheld: bool, as_json: bool) -> None:
         if info is None:
             raise ManifestError(f"{path} does not record its run; it was edited")
         _print(info, as_json, format_faces_info(info, path.name))
+    elif (public := find_public_run(find_manifest(path))) is not None:
+        _print(public, as_json, format_public(public))
     else:
         manifest = load_manifest(path)
         _print(manifest.run, as_json, manifest.to_text())

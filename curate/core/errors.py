@@ -185,6 +185,19 @@ def _rebuild(
     return error
 
 
+def describe_choice(kind: str, given: str, known: Iterable[str]) -> str:
+    """Return the message about a value that is not one of the known ones.
+
+    >>> describe_choice("strategy", "subst", ["subset", "split"])
+    "unknown strategy 'subst'; choose one of: subset, split; did you mean 'subset'?"
+    """
+    names = list(known)
+    return (
+        f"unknown {kind} {given!r}; choose one of: {', '.join(names)}"
+        f"{suggest(given[:100], names) if isinstance(given, str) else ''}"
+    )
+
+
 def suggest(given: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'NAME'?`` for a misspelled name, or nothing.
 

@@ -7,7 +7,7 @@ import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from curate.core.errors import SetupError, UsageError
+from curate.core.errors import SetupError, UsageError, describe_choice
 
 _GPU = re.compile(r"\b(?:cuda|cudnn|cublas|cufft|cusolver|nvrtc)", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ def choose_device(wanted: str) -> str:
     if wanted == "cpu":
         return wanted
     if wanted not in ("auto", "cuda"):
-        raise UsageError(f"unknown device {wanted!r}; choose one of: auto, cpu, cuda")
+        raise UsageError(describe_choice("device", wanted, ("auto", "cpu", "cuda")))
     if wanted == "auto" and not _may_have_cuda():
         return "cpu"
     import torch

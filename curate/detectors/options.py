@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, describe_choice
 from curate.detectors.profiles import PROFILES, InputScale, Passes
 
 FAMILIES = ("retinaface", "scrfd", "yunet", "yolo-face", "centerface")
@@ -45,8 +45,7 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
-            known = ", ".join(PROFILES)
-            raise UsageError(f"unknown profile {self.profile!r}; choose one of: {known}")
+            raise UsageError(describe_choice("profile", self.profile, PROFILES))
         if self.confidence is not None and not (
             math.isfinite(self.confidence) and 0 < self.confidence < 1
         ):

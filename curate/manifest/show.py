@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.core.arguments import checked
 from curate.core.entries import ManifestEntry, Outcome
+from curate.core.errors import ManifestError, describe_malformed
 from curate.core.records import escape_unprintable, join_lines
 from curate.manifest import store
 from curate.manifest.diff import format_value
@@ -92,6 +93,43 @@ def load_manifest(path: str | Path) -> Manifest:
     """
     folder = store.find_manifest(Path(path))
     return Manifest(folder, store.load_run(folder))
+
+
+def format_public(run: Mapping[str, Any]) -> str:
+    """Describe a public tier.
+
+    Args:
+        run: the content of its ``run.json``.
+
+    Raises:
+        ManifestError: if it is malformed.
+    """
+    try:
+        return join_lines(line.rstrip() for line in _iter_public(run))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        line = describe_malformed(error)
+        raise ManifestError(f"{store.RUN} of a public tier is malformed: {line}") from None
+
+
+def _iter_public(run: Mapping[str, Any]) -> Iterator[str]:
+    layout = f", layout {run['layout']}" if run.get("layout") else ""
+    yield f"{_tool(run)}, public tier {run['public_version']}{layout}; it names no image"
+    yield from _iter_recipe(run)
+    if method := run.get("obfuscator"):
+        yield f"Method     {method['name']} {method['version']}, margin {method['margin']:g}"
+        yield from _wrap_fact("Keeps", method["keeps"])
+        yield from _iter_faces({**run, "recipe": {"faces_sha256": run.get("faces_given") or None}})
+    yield ""
+    counts = {name: count for name, count in run["counts"].items() if isinstance(count, int)}
+    yield from _iter_table({name.replace("_", " "): f"{n:,}" for name, n in counts.items()})
+    for title, key in (("Images by split", "images_by_split"), ("By class", "images_by_category")):
+        if found := run.get(key):
+            yield ""
+            yield title
+            shown = {name: "hidden" if n is None else f"{n:,}" for name, n in found.items()}
+            yield from _iter_table(dict(list(shown.items())[:_CLASSES]))
+            if len(shown) > _CLASSES:
+                yield f"  … and {len(shown) - _CLASSES:,} more"
 
 
 def format_faces_info(info: Mapping[str, Any], name: str) -> str:

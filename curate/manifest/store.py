@@ -349,7 +349,7 @@ def describe_missing(manifest: Path) -> str:
         return f"{given} is a file; give a folder, the OUT of `curate blur`"
     if (inside / _BALANCE).is_file():
         return f"{given} is the OUT of `curate balance`; give that of `curate blur`"
-    if _is_public(given) or _is_public(inside):
+    if find_public_run(given) or find_public_run(inside):
         return (
             f"{given} has the public tier of a manifest, which names no files, so that nothing can "
             "be checked or repeated with it; give the OUT that it was published from"
@@ -366,9 +366,12 @@ def describe_missing(manifest: Path) -> str:
     )
 
 
-def _is_public(folder: Path) -> bool:
+def find_public_run(folder: Path) -> dict[str, Any] | None:
+    """The ``run.json`` of a public tier, unchecked; None if a folder has no such file."""
     try:
-        value = load_json(folder / RUN)
-    except (OSError, ManifestError):
-        return False
-    return isinstance(value, dict) and "public_version" in value
+        data = read_regular(folder / RUN, max_bytes=_MAX_RUN)
+        value = parse_json(data, RUN, _MAX_RUN_VALUES)
+    except (OSError, ValueError, RecursionError, DataError):
+        return None
+    is_public = isinstance(value, dict) and "public_version" in value
+    return value if is_public and "schema_version" not in value else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,11 @@ from curate.manifest import store
 from curate.manifest.checks import Read, iter_faults
 from curate.manifest.files import DATA, Problem
 from curate.pipeline.image import share_hidden
+
+_FIRST = 1_000
+"""Images whose names are looked for in SOURCE before any is compared."""
+
+_MIN_ABSENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,21 @@ class Comparison:
     read: Read
     obfuscator: Obfuscator
     options: CodecOptions
+
+
+def find_other_dataset(out: Path, source: Source) -> Problem | None:
+    """The problem of a SOURCE that lacks most of the first images of a manifest, or None."""
+    entries = store.iter_entries(out / store.MANIFEST / store.RECORDS_FOLDER)
+    names = [entry.source_path for entry in islice(entries, _FIRST)]
+    absent = [name for name in names if source.find(name) is None]
+    if len(absent) < _MIN_ABSENT or 2 * len(absent) <= len(names):
+        return None
+    return Problem(
+        "source",
+        absent[0],
+        f"this and {len(absent) - 1:,} others of the first {len(names):,} images are not in "
+        "SOURCE, which is another dataset; nothing was compared with it",
+    )
 
 
 def compare(entry: ManifestEntry, comparison: Comparison) -> Iterator[Problem]:

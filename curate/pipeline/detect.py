@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.arguments import checked
-from curate.core.errors import SourceChangedError, UsageError
+from curate.core.errors import SourceChangedError, UsageError, describe_choice
 from curate.core.protocols import Source
 from curate.core.records import as_names, join_lines
 from curate.engine.shards import shard_name
@@ -309,7 +309,7 @@ def _check_target(target: Path, source: str, exports: Sequence[str]) -> None:
         raise UsageError(f"{target} is inside SOURCE; choose another path")
     for form in exports:
         if form not in SUFFIXES:
-            raise UsageError(f"unknown format {form!r}; choose one of: {', '.join(SUFFIXES)}")
+            raise UsageError(describe_choice("format", form, SUFFIXES))
         export = target.with_name(target.stem + SUFFIXES[form])
         if export.exists() and not target.exists():
             raise UsageError(f"{export} exists, and is not of {target}; remove it or rename it")

@@ -8,9 +8,10 @@ from pathlib import Path
 from curate.core.errors import SourceChangedError, UsageError
 from curate.core.protocols import Source
 from curate.layouts import open_source
-from curate.layouts.access.address import is_hub_uri
+from curate.layouts.access.address import is_address, is_hub_uri
 from curate.layouts.access.hub import PREFIX, materialize, parse_hub_uri
 from curate.manifest import store
+from curate.manifest.files import MANIFEST
 from curate.pipeline.session import Session
 from curate.pipeline.workspace import Workspace, check_paths
 
@@ -25,9 +26,25 @@ def open_or_download(
     if is_hub_uri(str(source)):
         check_paths(_check_hub(str(source), session.layout), out)
         return _downloader(str(source), workspace, session), workspace
+    _check_no_output(str(source), Path(out))
     opened = open_source(str(source), session.layout)
     check_paths(opened.uri, out)
     return lambda: opened, workspace
+
+
+def _check_no_output(source: str, out: Path) -> None:
+    """Refuse an output of curate as SOURCE."""
+    if is_address(source) or not (Path(source) / MANIFEST / store.RUN).is_file():
+        return
+    is_swapped = out.is_dir() and not (out / MANIFEST).is_dir()
+    raise UsageError(
+        f"SOURCE {source!r} is an output of curate blur"
+        + (
+            f", and OUT {str(out)!r} is not; swap them"
+            if is_swapped
+            else "; give the dataset that it was made from, or its data/"
+        )
+    )
 
 
 def _check_hub(uri: str, layout: str) -> str:

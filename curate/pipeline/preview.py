@@ -49,7 +49,7 @@ class Preview(Printable):
 
     Args:
         images: images in SOURCE.
-        carried: annotation files that would be copied.
+        carried: files beside the images that would be copied.
         left_out: other files.
         splits: images by split, ``-`` for none.
         workers: worker processes of a run.
@@ -90,7 +90,7 @@ class Preview(Printable):
         sample = self.sampled
         lines = [
             f"{self.images:,} images{f' ({splits})' if splits else ''}, "
-            f"{self.carried:,} annotation files, {self.left_out:,} other files left out.",
+            f"other files: {self.carried:,} copied, {self.left_out:,} left out.",
             f"Recipe {self.recipe.digest[:12]}: profile {self.recipe.profile}, "
             f"method {self.recipe.method}, device {self.recipe.device}.",
             f"Sample of {sample.images}: {sample.images_with_faces} images with "

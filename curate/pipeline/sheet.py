@@ -168,8 +168,10 @@ def _sample_blocks(pictures: tuple[Picture, ...], warning: str, counts: Any) -> 
     if not pictures:
         yield "No image has faces."
         return
+    shown = len(pictures) // 2 if warning else len(pictures)
+    of = "All" if shown == counts["images_with_faces"] else "A random sample of the"
     yield (
-        f"A random sample of the {counts['images_with_faces']:,} images with faces, "
+        f"{of} {counts['images_with_faces']:,} images with faces, "
         + ("each with its original." if warning else "after obfuscation.")
     )
     yield Gallery(warning, pictures, wide=True, pairs=bool(warning))

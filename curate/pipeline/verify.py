@@ -24,6 +24,7 @@ from curate.manifest import corrections, files, store
 from curate.manifest.checksums import Coverage, check_checksums, load_checksums
 from curate.manifest.files import Problem
 from curate.manifest.others import describe_notes
+from curate.pipeline.compare import find_other_dataset
 from curate.pipeline.object_output import fetched
 from curate.pipeline.progress import make_notifier, show_steps
 from curate.pipeline.session import Session, Step
@@ -327,6 +328,9 @@ def _open_check(
         opened = None
         if source is not None:
             opened = open_source(str(source), run["source"]["layout"])
+            if (problem := find_other_dataset(out, opened)) is not None:
+                yield problem
+                opened = None
         yield from iter_run_problems(RunCheck(out.resolve(), opened, run, session, watch, uri))
 
     return clause, _with_clear_errors(out, find())

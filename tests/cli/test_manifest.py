@@ -37,6 +37,26 @@ def test_a_run_with_control_characters_cannot_write_to_the_terminal(tmp_path: Pa
     assert "\x1b" not in run("show", tmp_path / "m")
 
 
+def test_show_describes_a_public_tier(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "out/manifest")
+    run("publish", tmp_path / "out", tmp_path / "public")
+    page = run("show", tmp_path / "public")
+    for words in (
+        "public tier 1",
+        "layout imagefolder",
+        "diffuse 1",
+        "written   11",
+        "centerface",
+    ):
+        assert words in page
+    found = json.loads(run("show", tmp_path / "public", "--json"))
+    assert found == json.loads((tmp_path / "public/run.json").read_text())
+    (tmp_path / "public/run.json").write_text(json.dumps({**found, "counts": 5}))
+    done = CliRunner().invoke(group, ["manifest", "show", str(tmp_path / "public")])
+    assert isinstance(done.exception, (ManifestError, SystemExit))
+    assert "Traceback" not in done.output
+
+
 @pytest.mark.parametrize(
     ("folder", "message"),
     [

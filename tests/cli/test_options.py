@@ -14,7 +14,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+import curate
 from curate.cli.group import DefaultGroup
 from curate.cli.main import group
 from curate.cli.recipe import build_recipe
@@ -270,3 +272,30 @@ def test_a_review_of_a_device_ends_in_one_line(option: str, tmp_path: Path) -> N
     assert result.returncode == 2
     assert result.stderr.startswith(f"curate: invalid value for '{option}'")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["audit", "photos", "people.csv", "--by", "gender"], "--groups"),
+        (["balance", "out", "even", "--by", "gender", "--strategy", "subset"], "--output"),
+    ],
+)
+def test_a_further_argument_names_the_option_that_takes_it(
+    arguments: list[str], option: str
+) -> None:
+    done = CliRunner().invoke(group, arguments)
+    assert done.exit_code == 2
+    assert f"did you mean {option}?" in done.output
+
+
+def test_options_of_functions_name_the_nearest_value() -> None:
+    from curate.detectors.options import DetectorOptions
+
+    for make, near in (
+        (lambda: curate.BalanceOptions(strategy="subst"), "subset"),
+        (lambda: DetectorOptions(profile="thoro"), "thorough"),
+        (lambda: curate.ExplainOptions(target="predcted"), "predicted"),
+    ):
+        with pytest.raises(UsageError, match=rf"did you mean '{near}'\?"):
+            make()

@@ -418,6 +418,9 @@ def test_a_dry_run_sends_nothing_and_asks_nobody(
     assert "data/train/cat/00001.bmp" in report.files
     assert not any(path.startswith("manifest/records/") for path in report.files)
     assert hub.requests == []
+    assert not [path for path in out.parent.iterdir() if ".push" in path.name]
+    assert push(out, dry_run=True, form="parquet").files
+    assert not [path for path in out.parent.iterdir() if ".push" in path.name]
 
 
 def test_a_new_version_deletes_what_left_and_says_what_changed(hub: Hub, place: Path) -> None:

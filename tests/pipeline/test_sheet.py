@@ -39,6 +39,17 @@ def test_the_page_has_a_verdict_and_every_withheld_image_with_its_reason(finishe
     assert "truncated" in text
 
 
+def test_the_page_states_whether_all_images_with_faces_are_shown(
+    finished: Path, photos: Path
+) -> None:
+    faces = load_manifest(finished).counts["images_with_faces"]
+    for source in (None, str(photos)):
+        every = render_page(make_sheet(finished, SheetOptions(source=source)))
+        assert f"All {faces} images with faces" in every
+        some = render_page(make_sheet(finished, SheetOptions(source=source, sample=1)))
+        assert f"A random sample of the {faces} images with faces" in some
+
+
 def test_the_sample_is_limited_and_repeatable(finished: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "out")
     pages = [render_page(make_sheet(out, SheetOptions(sample=2))) for out in (finished, Path(copy))]

@@ -118,7 +118,8 @@ def _format_coverage(uncovered: Sequence[Mapping[str, Any]], threshold: int) -> 
     if not uncovered:
         yield f"Every combination of the attributes has at least {threshold:,} records."
         return
-    yield f"Groups with fewer than {threshold:,} records, without the groups within them:"
+    yield f"Combinations of values with fewer than {threshold:,} records; what such a combination"
+    yield "contains has even fewer, and is not listed:"
     for each in uncovered[:_MAX_SHOWN]:
         yield f"  {format_pattern(each['pattern'])[:60]:<61}{each['count']:>10,}"
     if len(uncovered) > _MAX_SHOWN:

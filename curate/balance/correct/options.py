@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.balance.contingency import Columns
 from curate.balance.groups import Bins, parse_groupings
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, describe_choice
 from curate.core.records import set_names
 from curate.recipe import Recipe, format_json, shard_size_of
 
@@ -102,8 +102,9 @@ class BalanceOptions:
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, tuple(sorted(set(values))))
-        _require(self.strategy in STRATEGIES, f"unknown strategy {self.strategy!r}; choose "
-                 f"one of: {', '.join(STRATEGIES)}")  # fmt: skip
+        _require(
+            self.strategy in STRATEGIES, describe_choice("strategy", self.strategy, STRATEGIES)
+        )
         _require(
             self.tolerance is None or 0 <= self.tolerance < 1,
             "--tolerance must be at least 0 and below 1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, describe_choice
 from curate.core.records import set_names
 from curate.impact.explain.attribution import METHODS, MethodOptions
 
@@ -87,6 +87,6 @@ class ExplainOptions:
         for name in self.methods:
             METHODS.check(name)
         if self.target not in TARGETS:
-            raise UsageError(f"unknown target {self.target!r}; choose one of: {', '.join(TARGETS)}")
+            raise UsageError(describe_choice("target", self.target, TARGETS))
         if min(self.method_options.lime_samples, self.method_options.shap_samples) < 10:
             raise UsageError("--lime-samples and --shap-samples must be 10 or more")

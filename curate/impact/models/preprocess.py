@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.core.errors import UsageError
+from curate.core.errors import UsageError, suggest
 from curate.core.protocols import Pixels
 
 Channels = tuple[float, float, float]
@@ -80,8 +80,10 @@ class Preprocess:
     def __post_init__(self) -> None:
         for key, known in _CHOICES.items():
             if getattr(self, key) not in known:
+                given = getattr(self, key)
                 raise UsageError(
-                    f"{key} cannot be {getattr(self, key)!r}; choose one of: {', '.join(known)}"
+                    f"{key} cannot be {given!r}; choose one of: {', '.join(known)}"
+                    f"{suggest(str(given), known)}"
                 )
         longer = max(self.height, self.width)
         if not (min(self.height, self.width) >= 1 and longer <= LARGEST):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.core.arguments import checked
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, describe_choice
 from curate.core.records import set_names
 from curate.detectors.thresholds import describe_thresholds
 from curate.layouts.access.address import is_address
@@ -160,7 +160,7 @@ def write_card(out: str | Path, options: CardOptions | None = None) -> CardRepor
         return replace(report, written=written)
     options, out = options or CardOptions(), Path(out)
     if options.profile is not None and options.profile not in PROFILES:
-        raise UsageError(f"profile {options.profile!r} is unknown; choose {' or '.join(PROFILES)}")
+        raise UsageError(describe_choice("profile", options.profile, PROFILES))
     if options.init:
         return _write_questions(out)
     dataset = datasets.open_dataset(out)

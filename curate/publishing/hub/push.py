@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from curate.core.arguments import checked
-from curate.core.errors import DataError, UsageError
+from curate.core.errors import DataError, UsageError, describe_choice
 from curate.layouts.access.address import is_address, parse_address
 from curate.manifest import store
 from curate.manifest.checksums import update_checksums
@@ -119,13 +119,22 @@ def push(
     options, out = options or PushOptions(), Path(out)
     _check_request(out, repo_id, options)
     folder = _state_folder(out, options)
+    if options.dry_run and not folder.exists():
+        datasets.open_dataset(out)  # what is no OUT gets no folder beside it
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
+            return _try(out, repo_id, options, Path(made))
     with FolderLock(folder / "lock"):
         if options.dry_run:
-            prepared = prepare(out, options, folder, repo_id)
-            return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
+            return _try(out, repo_id, options, folder)
         if options.to is not None:
             return _export(out, options.to, options, folder)
         return _push(out, str(repo_id), options, folder)
+
+
+def _try(out: Path, repo_id: str | None, options: PushOptions, folder: Path) -> PushReport:
+    """What would be sent."""
+    prepared = prepare(out, options, folder, repo_id)
+    return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
 
 
 def _check_request(out: Path, repo_id: str | None, options: PushOptions) -> None:
@@ -134,7 +143,7 @@ def _check_request(out: Path, repo_id: str | None, options: PushOptions) -> None
     if repo_id is not None:
         check_repo_id(repo_id)
     if options.gated is not None and options.gated not in GATES:
-        raise UsageError(f"gated {options.gated!r} is unknown; choose {' or '.join(GATES)}")
+        raise UsageError(describe_choice("gated", options.gated, GATES))
     if options.dry_run and options.withdraw:
         raise UsageError("--withdraw changes OUT; it cannot be tried with --dry-run")
     if options.to is None:
