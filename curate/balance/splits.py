@@ -133,11 +133,18 @@ def suggest_splits(
     groups = as_table(options.groups)
     labels = {} if groups is None else match_groups(load_groups(groups), ids, groups)
     with open_index(None, _SCHEMA, what="list of images") as table:
+        known = 0
         for record in opened.records():
+            known += record.id in units
             unit = units.get(record.id, record.id)
             stratum = _name_stratum(record.category, labels.get(record.id, {}), options.by)
             row = (json.dumps(unit), os.fsencode(record.id), stratum)
             table.execute("INSERT INTO images VALUES (?, ?, ?)", row)
+        if units and not known:
+            raise DataError(
+                f"--duplicates {options.duplicates} is of another dataset: none of its images is "
+                "in SOURCE"
+            )
         table.execute("CREATE INDEX by_unit ON images (unit)")
         sizes = table.execute("SELECT unit, count(*) FROM images GROUP BY unit").fetchall()
         for unit, size in sizes:

@@ -54,6 +54,14 @@ def test_near_duplicates_stay_together_and_fractions_hold_in_every_class(
         assert len({rows[name] for name in group}) == 1
 
 
+def test_duplicates_of_another_dataset_are_refused(dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "others.json"
+    path.write_text(json.dumps({"groups": [["x/1.jpg", "x/2.jpg"]]}))
+    with pytest.raises(DataError, match="is of another dataset: none of its images is in SOURCE"):
+        suggest_splits(dataset, tmp_path / "s.csv", SplitOptions(duplicates=path))
+    assert not (tmp_path / "s.csv").exists()
+
+
 def test_a_seed_decides_and_the_order_of_files_does_not(dataset: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         suggest_splits(dataset, tmp_path / f"{name}.csv", SplitOptions(seed=seed))
