@@ -21,7 +21,7 @@ from curate.review import folder, sampling
 from curate.review.decisions import Decision
 from curate.review.folder import Inputs
 from curate.review.journal import NAME, iter_events, last_decisions, load_header
-from curate.review.report import VERSION, describe_result, make_page
+from curate.review.report import VERSION, describe_assumption, describe_result, make_page
 from curate.storage.atomic import save_text
 
 
@@ -113,6 +113,8 @@ def _summarize(path: Path) -> dict[str, Any]:
         "bound": None if plan is None else _describe_sample(plan, found, checks),
         "agreement": agreement,
     }
+    if report["bound"] is not None:
+        report["bound"]["assumption"] = describe_assumption(report)
     return {**report, "statement": describe_result(report)}
 
 

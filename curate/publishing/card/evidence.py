@@ -10,7 +10,7 @@ from typing import Any
 
 from curate.core.errors import DataError, UsageError
 from curate.publishing.card.header import find_faults
-from curate.publishing.card.reviews import describe_review
+from curate.publishing.card.reviews import count_reviewed
 from curate.publishing.dataset import Dataset, find_names
 from curate.storage.regular import load_json
 
@@ -176,7 +176,7 @@ def _is_readable(kind: str, value: Mapping[str, Any]) -> bool:
         if kind == "audit" and value.get("input"):
             set(value["input"].get("images", {"sample": ()})["sample"])
         if kind == "review":
-            describe_review(value)
+            count_reviewed(value)
         if kind == "audit":
             for found in value["attributes"].values():
                 for group in found["groups"].values():

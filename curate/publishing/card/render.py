@@ -24,7 +24,7 @@ from curate.publishing.card.figures import (
 )
 from curate.publishing.card.governance import DELAYED, NOTE, Row, as_of
 from curate.publishing.card.questions import Answers
-from curate.publishing.card.reviews import count_looked_at, describe_review
+from curate.publishing.card.reviews import count_looked_at, count_reviewed
 
 if TYPE_CHECKING:
     from curate.publishing.card.evidence import Evidence
@@ -147,7 +147,7 @@ def make_context(
         "faces_given": run.get("faces_given", False),
         "reviews": len(reviews := run.get("given_faces", {}).get("reviews", ())),
         "reviewed": [count_looked_at(review) > 0 for review in reviews],
-        **describe_review(evidence.documents.get(evidence.names.get("review", ""))),
+        "looked_at": count_reviewed(evidence.documents.get(evidence.names.get("review", ""))),
         "profile": _find_profile(run),
         "thresholds": [
             (_THRESHOLDS[name], f"manifest/publication.json#/thresholds/{name}")

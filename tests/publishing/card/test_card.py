@@ -172,6 +172,7 @@ REVIEW = {
     "bound": {
         "looked": 299, "planned": 299, "found": 0, "confidence": 0.95, "population": 5000,
         "stated_upper": 0.00997, "reviewers": [],
+        "assumption": ", if the reviewers see every face, which no hidden check measured",
     },
 }  # fmt: skip
 
