@@ -8,7 +8,7 @@ map out that `find_drawing` refuses or in which a detector finds a face (`render
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import cv2
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from curate import codec
 from curate.codec.png.chunks import Header, deflate, parse_chunks, write_png
 from curate.core.errors import DataError, WithheldError
-from curate.core.protocols import LABEL_MAP, SidecarFile
+from curate.core.geometry import Box, scale
+from curate.core.protocols import LABEL_MAP, Pixels, SidecarFile
 from curate.layouts.access.folder import FileInfo, Folder
 from curate.layouts.files import FileLayout
 from curate.layouts.sidecars.values import Limits
@@ -29,6 +30,14 @@ VOID = 255
 
 _DETAIL = ((24, 0.24, 0.27), (48, 0.16, 0.115), (96, 0.115, 0.055))
 """Side of a window; shares of pairs of pixels that differ, and of pixels in narrow regions."""
+
+MIN_FACE = 24
+"""Height of a face below which labels within it are not examined, pixels of the map."""
+
+_MIDDLE = 0.7  # of a face's width and height
+_LEVELS = 16
+_MIN_OTHERS = 0.05  # share of pixels that have another label than most
+_MIN_PREDICTED = 0.2  # share of these that brightness predicts
 
 _CLASSES = 21
 _MAX_CHANGES = 0.1
@@ -50,6 +59,10 @@ class LabelMapLayout(FileLayout):
 
     def may_be_label_map(self, path: str) -> bool:
         """Return whether a label map is expected at a path."""
+        raise NotImplementedError
+
+    def image_of(self, path: str) -> str | None:
+        """Return the path of the image to which a label map belongs, or None."""
         raise NotImplementedError
 
     def is_label_map(self, path: str, data: bytes) -> bool:
@@ -179,6 +192,8 @@ def find_drawing(data: bytes) -> str | None:
     uniform = cv2.erode(labels, square) == cv2.dilate(labels, square)
     thin = (cv2.dilate(uniform.astype(np.uint8), square) == 0).astype(np.float32)
     for side, max_edges, max_thin in _DETAIL:
+        if side == _DETAIL[0][0]:
+            side = min(side, *labels.shape)  # a smaller map is one window
         if _max_mean(edges * np.float32(0.5), side) > max_edges or _max_mean(thin, side) > max_thin:
             return f"its regions are too small within {side}×{side} pixels, as those of a photo"
     return None
@@ -191,6 +206,59 @@ def _max_mean(values: npt.NDArray[np.float32], side: int) -> float:
     inner = side // 2
     means = cv2.boxFilter(values, -1, (side, side))
     return float(means[inner : len(means) - inner + 1, inner : means.shape[1] - inner + 1].max())
+
+
+def shows_faces(data: bytes, image: Pixels, faces: Sequence[Box]) -> bool:
+    """Return whether a label map shows features of faces of its image, in few levels.
+
+    Labels are of whole things: in the middle of a face there is one, or the label of a thing
+    before it, whose border is not that of light and shade. In a picture of the face with few
+    levels, other labels are in the middle of it, and brightness predicts which. A face that the
+    picture reduces to one level has no features there.
+
+    Args:
+        data: content of the map.
+        image: its image, H×W×3 uint8, of any size.
+        faces: the faces of the image, in its pixels.
+
+    Raises:
+        WithheldError: if the map cannot be decoded.
+        ValueError: if it is not a label map.
+    """
+    labels = _load_labels(data)[1]
+    height, width = labels.shape
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    across, down = width / image.shape[1], height / image.shape[0]
+    gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+    rows, columns = np.mgrid[:height, :width]
+    for face in faces:
+        box = scale(face, across, down)
+        if box.height < MIN_FACE:
+            continue
+        y = (rows + 0.5 - (box.y0 + box.y1) / 2) / (_MIDDLE * box.height / 2)
+        x = (columns + 0.5 - (box.x0 + box.x1) / 2) / (_MIDDLE * box.width / 2)
+        middle = x * x + y * y <= 1
+        if _follow(labels[middle], gray[middle]):
+            return True
+    return False
+
+
+def _follow(labels: npt.NDArray[np.int64], brightness: npt.NDArray[np.uint8]) -> bool:
+    """Return whether several labels share some pixels, and brightness predicts them.
+
+    The measure is Goodman and Kruskal's λ with 16 classes of brightness of one size.
+    """
+    count = len(labels)
+    if not count:
+        return False
+    kinds, label = np.unique(labels, return_inverse=True)
+    level = np.argsort(np.argsort(brightness, kind="stable")) * _LEVELS // count
+    table = np.zeros((_LEVELS, len(kinds)), np.int64)
+    np.add.at(table, (level, label.ravel()), 1)
+    most = int(table.sum(axis=0).max())
+    predicted = int(table.max(axis=1).sum())
+    others = count - most
+    return others >= _MIN_OTHERS * count and predicted - most >= _MIN_PREDICTED * others
 
 
 def render_label_map(data: bytes) -> list[npt.NDArray[np.uint8]]:

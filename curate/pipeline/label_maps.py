@@ -3,26 +3,34 @@
 That the pixels of a file are labels does not prove that they show no face: a photo with few gray
 levels has flat regions as well. So a map with regions that are too small for labels is left out,
 and a detector searches every other one before it is copied, in worker processes; one in which it
-finds a face is left out, too. The detector is the default one on the processor whatever detector
-the run has, so that runs with given faces, updates and replays decide alike.
+finds a face is left out, too, and one whose labels follow the brightness of a face in its image.
+The detector is the default one on the processor whatever detector the run has, so that runs with
+given faces, updates and replays decide alike.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curate import codec
 from curate.core.errors import DataError, PausedError, WithheldError
-from curate.core.protocols import LABEL_MAP, Detector, Source, iter_sidecars
+from curate.core.faces import Detection
+from curate.core.protocols import LABEL_MAP, Detector, Pixels, Source, iter_sidecars
 from curate.core.records import ImageRecord
 from curate.detectors import DetectorOptions, make_detector
 from curate.engine.local import Finished, Report
 from curate.engine.shards import Shard, iter_shards
 from curate.layouts import open_source
-from curate.layouts.label_maps import find_drawing, render_label_map
+from curate.layouts.label_maps import (
+    LabelMapLayout,
+    find_drawing,
+    render_label_map,
+    shows_faces,
+)
 from curate.manifest.store import digest_bytes, load_json
 from curate.pipeline.environment import run_job
 from curate.pipeline.run import Run
@@ -37,6 +45,7 @@ _LISTING = "paths.jsonl"
 _CLEAR = ""
 _LEFT_OUT = "this label map is left out"
 FACE_FOUND = f"a face was found; {_LEFT_OUT}"
+FACE_DRAWN = f"its labels follow the brightness of a face in its image; {_LEFT_OUT}"
 _UNKNOWN = "this label map has changed since faces were searched in it; run again"
 
 
@@ -160,13 +169,36 @@ def _search(source: Source, record: ImageRecord, detector: Detector) -> tuple[st
         if drawing := find_drawing(data):
             return sha256, f"{drawing}; {_LEFT_OUT}"
         views = render_label_map(data)
-        results = detector.detect_batch(views)
-        if len(results) != len(views):
-            raise WithheldError("detector", "it did not answer for every image")
+        if any(_detect(detector, views)):
+            return sha256, FACE_FOUND
+        if any(
+            shows_faces(data, image, [face.box for face in faces])
+            for image in _load_image(source, record)
+            for faces in _detect(detector, [image])
+        ):
+            return sha256, FACE_DRAWN
     except Exception as error:
         trouble = to_withheld(error, record.id, "detector", "it did not finish")
         return sha256, f"no faces were searched in this label map: {trouble}"
-    return sha256, FACE_FOUND if any(results) else _CLEAR
+    return sha256, _CLEAR
+
+
+def _detect(detector: Detector, views: Sequence[Pixels]) -> Sequence[Sequence[Detection]]:
+    results = detector.detect_batch(views)
+    if len(results) != len(views):
+        raise WithheldError("detector", "it did not answer for every image")
+    return results
+
+
+def _load_image(source: Source, record: ImageRecord) -> Iterator[Pixels]:
+    """The image of a label map as EXIF turns it and as it is stored; none if it is not there."""
+    path = source.image_of(record.id) if isinstance(source, LabelMapLayout) else None
+    image = source.find(path) if path is not None else None
+    if image is None:
+        return
+    picture = codec.load(source.read(image))
+    for orientation in {picture.orientation, 1}:
+        yield codec.upright_rgb(replace(picture, orientation=orientation))
 
 
 def _result_path(folder: Path, number: int) -> Path:

@@ -20,10 +20,11 @@ import curate
 from curate import Recipe, Session
 from curate.cli.main import group
 from curate.core.errors import DataError
+from curate.core.geometry import Box
 from curate.layouts import open_source
-from curate.layouts.label_maps import find_drawing, render_label_map, voc_palette
+from curate.layouts.label_maps import find_drawing, render_label_map, shows_faces, voc_palette
 from curate.pipeline import label_maps
-from curate.pipeline.label_maps import FACE_FOUND
+from curate.pipeline.label_maps import FACE_DRAWN, FACE_FOUND
 from curate.pipeline.verify import iter_problems
 from tests.layouts.examples.example import indexed_png, rgb_png, write
 
@@ -306,3 +307,73 @@ def test_the_number_of_searched_maps_is_told_and_workers_are_those_of_the_proces
     )
     label_maps.search_label_maps(run)  # type: ignore[arg-type]
     assert told == ["Searching 19 label maps for faces.", "Searched 19 label maps."]
+
+
+def photograph() -> Pixels:
+    """A person of 480×480 pixels whose face is about 130 pixels high."""
+    return cv2.resize(skimage.data.astronaut()[:360, 40:400], (480, 480))
+
+
+def draw_levels(levels: int, seed: int = 0) -> Pixels:
+    """The photograph in a few smooth levels, in labels without order; 1 to ``levels``."""
+    gray = cv2.GaussianBlur(cv2.cvtColor(photograph(), cv2.COLOR_RGB2GRAY), (0, 0), 5)
+    cuts = np.quantile(gray, np.linspace(0, 1, levels + 1)[1:-1])
+    values = cv2.medianBlur(np.digitize(gray, cuts).astype(np.uint8), 9)
+    return np.random.default_rng(seed).permutation(levels).astype(np.uint8)[values] + np.uint8(1)
+
+
+def draw_person() -> Pixels:
+    """The labels of the person, of what is before the chin, and of the background."""
+    values = np.zeros((480, 480), np.uint8)
+    cv2.ellipse(values, (240, 160), (90, 130), 0, 0, 360, 1, -1)
+    cv2.rectangle(values, (90, 260), (420, 480), 1, -1)
+    cv2.rectangle(values, (100, 215), (420, 260), 2, -1)
+    return values
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("write_maps", [write_voc, lambda root, maps: write_coco(root, maps, 7)])
+def test_a_map_that_is_a_picture_of_its_image_in_few_levels_is_left_out(
+    levels: int, write_maps: Any, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    maps = {"a": draw_levels(levels), "b": draw_person(), "c": draw_shapes()}
+    write_maps(source, maps)
+    for path in [*source.glob("JPEGImages/*"), *source.glob("val2017/*")]:
+        path.write_bytes(rgb_png(photograph()))
+    curate.blur(source, out, FAST, Session(workers=1))
+    lines = [line for line in lines_of(out).values() if line["path"].endswith(".png")]
+    withheld = [line for line in lines if line.get("withheld")]
+    assert {Path(line["path"]).name for line in withheld} == {"a.png"}
+    assert {line["reason"] for line in withheld} <= {FACE_FOUND, FACE_DRAWN}
+    assert list(iter_problems(out, source, 1)) == []
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 8])
+@pytest.mark.parametrize("size", [480, 240, 120])
+def test_labels_that_follow_the_brightness_of_a_face_show_it(levels: int, size: int) -> None:
+    image, face = photograph(), Box(175, 70, 290, 235)
+    shape = (size, size)
+    for seed in range(2):
+        drawn = cv2.resize(draw_levels(levels, seed), shape, interpolation=cv2.INTER_NEAREST)
+        data = indexed_png(drawn, voc_palette())
+        assert shows_faces(data, image, [face])
+        assert not shows_faces(data, image, [])
+    honest = cv2.resize(draw_person(), shape, interpolation=cv2.INTER_NEAREST)
+    assert not shows_faces(indexed_png(honest, voc_palette()), image, [face])
+
+
+def test_faces_under_24_pixels_of_the_map_are_not_examined() -> None:
+    image, face = photograph(), Box(175, 70, 290, 235)
+    tiny = cv2.resize(draw_levels(3), (60, 60), interpolation=cv2.INTER_NEAREST)
+    assert not shows_faces(indexed_png(tiny, voc_palette()), image, [face])
+
+
+@pytest.mark.parametrize("size", [8, 12, 20, 23])
+def test_a_map_smaller_than_a_window_is_examined_too(size: int) -> None:
+    gray = cv2.cvtColor(skimage.data.astronaut()[20:180, 140:300], cv2.COLOR_RGB2GRAY)
+    face = cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA) // 32
+    assert find_drawing(indexed_png(face, voc_palette())) is not None
+    halves = np.zeros((size, size), np.uint8)
+    halves[:, size // 2 :] = 1
+    assert find_drawing(indexed_png(halves, voc_palette())) is None

@@ -133,6 +133,14 @@ class Coco(LabelMapLayout):
         is_png = path.lower().endswith(".png")
         return is_png and in_folder and self._survey.names.get("map", path) is not None
 
+    def image_of(self, path: str) -> str | None:
+        """Return the path of the image of a label map, or None if it is not there."""
+        known = self._survey.names.get("map", path)
+        if known is None:
+            return None
+        name, image, _ = json.loads(known)
+        return self._survey.names.get(f"file {name}", image)
+
     def is_label_map(self, path: str, data: bytes) -> bool:
         """Prove a panoptic map by the segments that its JSON file lists, and their areas."""
         names = self._survey.names
@@ -244,6 +252,7 @@ class _Reader:
             self._absent = self._absent or str(name)
         else:
             self._names.add("image", path, self._split)
+            self._names.add(f"file {self._path}", key, path)
         if item.size:
             self._names.add(f"size {self._path}", key, json.dumps(item.size, default=str))
 

@@ -22,7 +22,7 @@ from curate.layouts.annotations import (
     resolve,
 )
 from curate.layouts.contents import note_contained
-from curate.layouts.files import not_recognized, split_of_folders
+from curate.layouts.files import IMAGE_SUFFIXES, not_recognized, split_of_folders
 from curate.layouts.label_maps import LabelMapLayout, is_voc_map, load_voc_map
 from curate.layouts.sidecars.text import rewrite_list
 from curate.layouts.sidecars.values import Limits
@@ -184,6 +184,13 @@ class Voc(LabelMapLayout):
     def may_be_label_map(self, path: str) -> bool:
         """Return whether a file is a PNG in a folder of segmentations."""
         return self.kind_of(path)[0] in MAPS and path.lower().endswith(".png")
+
+    def image_of(self, path: str) -> str | None:
+        """Return the path of the image of a segmentation, or None if it is not there."""
+        key = self.kind_of(path)[1]
+        suffixes = sorted(IMAGE_SUFFIXES)
+        paths = (f"{key}{suffix}" for suffix in (*suffixes, *map(str.upper, suffixes)))
+        return next((each for each in paths if self.find(each) is not None), None)
 
     def is_label_map(self, path: str, data: bytes) -> bool:
         """Prove a segmentation by its palette, its values and the objects of its image."""
