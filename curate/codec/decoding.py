@@ -25,6 +25,7 @@ MAX_FRAMES = 1000
 
 _LARGE = 32 << 20
 """Pixels above which a file must not be small: decoding and detection take 18 bytes of each."""
+_BAND = 1 << 20  # pixels that are copied at a time
 _MAX_EXPANSION = 100
 """Maximum number of pixels per byte of a large image; photos have at most 20."""
 _MAX_FRAMES_EXPANSION = 300
@@ -147,9 +148,26 @@ def check_expansion(pixels: int, frames: int, stored: int) -> None:
 
 
 def to_frame(image: Image.Image, mode: str | None = None) -> Frame:
-    """Return the pixels of a Pillow image as a contiguous array, converted to ``mode`` if given."""
-    converted = image if mode is None or image.mode == mode else image.convert(mode)
-    return np.array(converted)
+    """Return the pixels of a Pillow image as a contiguous array, converted to ``mode`` if given.
+
+    Pillow copies pixels several times on their way, so few rows are on it at a time.
+    """
+    width, height = image.size
+    rows = max(1, _BAND // max(width, 1))
+    if height <= rows:
+        return _convert(image, mode)
+    frame: Frame | None = None
+    for top in range(0, height, rows):
+        band = _convert(image.crop((0, top, width, min(top + rows, height))), mode)
+        if frame is None:
+            frame = np.empty((height, *band.shape[1:]), band.dtype)
+        frame[top : top + len(band)] = band
+    assert frame is not None  # noqa: S101 - narrows the type
+    return frame
+
+
+def _convert(image: Image.Image, mode: str | None) -> Frame:
+    return np.array(image if mode is None or image.mode == mode else image.convert(mode))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,16 +74,20 @@ def detect_images(
     """
     for reads in _read_batches(records, shard, source, tools, earlier):
         faces = _detect({r.record.id: r.picture for r in reads if r.picture is not None}, tools)
-        for read in reads:
-            found = faces.get(read.record.id)
-            if read.trouble is not None or read.picture is None:
-                yield read
-            elif found is None:
-                yield replace(read, trouble=WithheldError("detector", "it gave no result"))
-            elif isinstance(found, WithheldError):
-                yield replace(read, trouble=found)
-            else:
-                yield replace(read, faces=found)
+        while reads:  # the caller alone holds the pixels of what it was given
+            yield _add_faces(reads.pop(0), faces)
+
+
+def _add_faces(read: DetectedImage, faces: dict[str, Any]) -> DetectedImage:
+    """An image with its faces of the batch, or the reason to withhold it."""
+    found = faces.get(read.record.id)
+    if read.trouble is not None or read.picture is None:
+        return read
+    if found is None:
+        return replace(read, trouble=WithheldError("detector", "it gave no result"))
+    if isinstance(found, WithheldError):
+        return replace(read, trouble=found)
+    return replace(read, faces=found)
 
 
 def _read_batches(
@@ -97,15 +101,18 @@ def _read_batches(
     reads: list[DetectedImage] = []
     pixels = 0
     for record in records:
-        read = _read(record, shard.withhold.get(record.id), source, tools, earlier)
-        reads.append(read)
-        if read.picture is not None:
-            pixels += sum(frame.shape[0] * frame.shape[1] for frame in read.picture.frames)
+        reads.append(_read(record, shard.withhold.get(record.id), source, tools, earlier))
+        pixels += _count_pixels(reads[-1])
         if pixels >= _BATCH_PIXELS:
             yield reads
             reads, pixels = [], 0
     if reads:
         yield reads
+
+
+def _count_pixels(read: DetectedImage) -> int:
+    frames = read.picture.frames if read.picture is not None else ()
+    return sum(frame.shape[0] * frame.shape[1] for frame in frames)
 
 
 def iter_batches(shard: Shard, device: str) -> Iterator[tuple[int, Sequence[ImageRecord]]]:
@@ -300,6 +307,8 @@ def process_images(
             continue
         try:
             output = hide(picture, image.faces, tools)
+            picture = replace(picture, frames=(), stored=None, layer=None)
+            image = replace(image, picture=picture)  # pixels go before the output is decoded
             with timed("hash"):
                 entry = _written(image, picture, output, tools)
         except Exception as error:  # whatever it is, the image must not pass

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from curate.codec import CodecOptions
 from curate.core.entries import Outcome
 from curate.core.errors import SetupError, SourceChangedError
 from curate.core.faces import Detection
+from curate.core.geometry import Box
 from curate.core.protocols import Model, Pixels
 from curate.engine.shards import Shard
 from curate.layouts.access.folder import LocalFolder
@@ -119,3 +122,34 @@ def test_an_image_of_which_the_detector_says_nothing_is_withheld(
     monkeypatch.setattr("curate.pipeline.shard.detect", lambda pictures, tools: {})
     found = outcomes(source, tools(Detector(RuntimeError(), most=9)))
     assert found == ["detector: it gave no result"] * 3
+
+
+@pytest.mark.parametrize("faces", [0, 1])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_pixels_of_an_image_are_gone_when_its_output_is_decoded(
+    faces: int, batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Found(Detector):
+        def detect_batch(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+            return [[Detection(Box(2, 2, 12, 12), 0.9, "x")] * faces for _ in images]
+
+    for name in "abc":
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / f"{name}.bmp")
+    loaded: list[weakref.ref[object]] = []
+    alive: list[int] = []
+    load = codec.load
+
+    def load_and_count(*arguments: Any) -> codec.Picture:
+        alive.append(sum(each() is not None for each in loaded))
+        picture = load(*arguments)
+        loaded.append(weakref.ref(picture.frames[0]))
+        return picture
+
+    monkeypatch.setattr(codec, "load", load_and_count)
+    source = ImageFolder(LocalFolder(tmp_path))
+    records = tuple(source.records())
+    for start in range(0, len(records), batch):
+        part = records[start : start + batch]
+        made = list(process_images(part, Shard(0, records), source, tools(Found(Exception()))))
+        assert all(entry.pixels_sha256 for entry, _ in made)
+    assert max(alive) == batch - 1

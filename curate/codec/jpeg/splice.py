@@ -71,8 +71,8 @@ def can_read(stream: JpegStream) -> bool:
 
 def splice(
     planes: Sequence[Coefficients], stream: JpegStream, image: Frame, touched: Sequence[Box]
-) -> list[Coefficients]:
-    """Return coefficients in which the blocks that intersect ``touched`` are recomputed.
+) -> None:
+    """Recompute the blocks that intersect ``touched``, in place.
 
     Args:
         planes: the source's coefficients, one array per component.
@@ -82,18 +82,16 @@ def splice(
     """
     frame = stream.frame
     tables = quantization_tables(stream)
-    spliced = [plane.copy() for plane in planes]
     pixels = image[..., None] if image.ndim == 2 else image
     for window in _bands(_windows(frame, touched), frame):
         for index in range(len(frame.components)):
             _splice_window(
-                spliced[index],
+                planes[index],
                 _Component.of(frame, index, tables[index]),
                 pixels,
                 window,
                 stream.color_space == "YCbCr",
             )
-    return spliced
 
 
 def reach(frame: FrameHeader, touched: Sequence[Box]) -> list[tuple[slice, slice]]:

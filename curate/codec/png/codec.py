@@ -86,7 +86,8 @@ class PngCodec:
         check_size(
             *(header.width, header.height, count_images(chunks), options.max_pixels, len(data))
         )
-        is_exact(_image_data(chunks), header.data_size(header.width, header.height))
+        compressed = _image_data(chunks)
+        is_exact(compressed, header.data_size(header.width, header.height))
         profile = _profile(found.get(b"iCCP"))
         metadata = select_metadata(found.get(b"eXIf"), profile, options.keep_metadata, _xmp(chunks))
         color = tuple((k, found[k]) for k in _COLOR_CHUNKS if _is_usual(k, found.get(k, b"")))
@@ -94,7 +95,8 @@ class PngCodec:
             frames, animation = load_animation(chunks, header)
             stored = _Stored(None, None, color, animation)
         else:
-            frames, copied, packed = _load_still(header, found, _image_data(chunks))
+            del chunks  # another copy of the image data
+            frames, copied, packed = _load_still(header, found, compressed)
             stored = _Stored(copied, packed, color)
         return Picture(
             format="PNG",
