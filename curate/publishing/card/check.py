@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.errors import DataError, ProblemsError
+from curate.manifest.files import Problem
 from curate.publishing.card import picture, render
+from curate.publishing.card.evidence import ReportError
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.header import format_header, split_card
 from curate.publishing.croissant.build import find_missing
@@ -56,8 +58,17 @@ def load_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
-def describe_faults(out: Path, error: DataError) -> list[str]:
-    """What keeps a card from being made, a line for each fault, without the name of card.toml."""
+def iter_faults(out: Path, error: DataError) -> Iterator[Problem]:
+    """What keeps a card from being made: faults of a report, or else of ``card.toml``."""
+    if isinstance(error, ReportError):
+        yield Problem("card", error.name, error.what)
+        return
+    for fault in _describe_faults(out, error):
+        yield Problem("card", QUESTIONS, fault)
+
+
+def _describe_faults(out: Path, error: DataError) -> list[str]:
+    """A line for each fault, without the name of card.toml."""
     if isinstance(error, ProblemsError):
         return list(error.problems)
     text = str(error)

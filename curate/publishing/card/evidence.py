@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.publishing.card.consistency import find_inconsistency
 from curate.publishing.card.header import find_faults
 from curate.publishing.card.reviews import count_reviewed
 from curate.publishing.dataset import Dataset, find_names
@@ -33,6 +34,19 @@ _NAME = re.compile(r"[^#<>|`\n]+\.json")
 """Names of reports that a card can cite."""
 
 
+class ReportError(DataError):
+    """A report that a card cites and that cannot be used.
+
+    Args:
+        path: the report.
+        what: what is wrong with it.
+    """
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(f"{path} {what}")
+        self.name, self.what = Path(path).name, what
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Reports by kind, and why others were left out.
@@ -48,17 +62,23 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
 
 
-def load_evidence(dataset: Dataset, given: Sequence[Path], search: bool = True) -> Evidence:
+def load_evidence(
+    dataset: Dataset,
+    given: Sequence[Path],
+    search: bool = True,
+    cited: Collection[str] = (),
+) -> Evidence:
     """Find the reports of a dataset.
 
     Args:
         dataset: the finished OUT.
         given: report files that the user named.
         search: whether JSON files beside OUT are looked at as well.
+        cited: names of the reports that the card, as it is, cites.
 
     Raises:
         UsageError: if a named file is not a report of this dataset, or two are of one kind.
-        DataError: if a named file cannot be read.
+        DataError: if a named file, or one that is cited, cannot be read or is damaged.
     """
     evidence = Evidence()
     for path in given:
@@ -75,12 +95,12 @@ def load_evidence(dataset: Dataset, given: Sequence[Path], search: bool = True) 
             raise UsageError(f"--report {path} {fault}")
         _add(evidence, _stage(kind, value, dataset), path.name, value)
     if search:
-        _search(evidence, dataset, {path.resolve() for path in given})
+        _search(evidence, dataset, {path.resolve() for path in given}, cited)
     _add_own(evidence, dataset.out, dataset.facts)
     return evidence
 
 
-def _search(evidence: Evidence, dataset: Dataset, given: set[Path]) -> None:
+def _search(evidence: Evidence, dataset: Dataset, given: set[Path], cited: Collection[str]) -> None:
     """Add the reports in the folder of OUT, except of kinds that the user named."""
     named = set(evidence.names)
     for path in sorted(dataset.out.resolve().parent.glob("*.json")):
@@ -88,14 +108,23 @@ def _search(evidence: Evidence, dataset: Dataset, given: set[Path]) -> None:
             continue
         try:
             value = _load(path)
-        except DataError:
+        except ReportError as error:
+            if path.name in cited:
+                what = f"{error.what}, and the card cites it; make the report again"
+                raise ReportError(path, what) from None
             continue
         kind = _kind_of(value)
+        if kind is None and path.name in cited:
+            raise ReportError(
+                path, "is not a report any more, and the card cites it; make the report again"
+            )
         if kind is None or _stage(kind, value, dataset) in named:
             continue
         fault = _find_fault(kind, value, dataset)
         if fault is None and dataset.is_correction and kind in ("evaluate", "impact", "train"):
             fault = _find_unnamed(kind, value)
+        if fault is not None and path.name in cited and fault.startswith("is damaged"):
+            raise ReportError(path, fault)
         if fault is not None:
             evidence.notes.append(f"{path.name} is left out: it {fault}")
             continue
@@ -148,9 +177,9 @@ def _load(path: Path) -> Any:
     try:
         return load_json(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise ReportError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise DataError(f"{path} is not valid JSON") from None
+        raise ReportError(path, "is not valid JSON") from None
 
 
 def _kind_of(value: Any) -> str | None:
@@ -256,6 +285,8 @@ def _find_fault(kind: str, value: Mapping[str, Any], dataset: Dataset) -> str | 
         return "was made by an earlier curate and does not name its images; make the report again"
     if not _is_readable(kind, value):
         return "is damaged: its groups or counts cannot be read"
+    if fault := find_inconsistency(kind, value):
+        return f"is damaged: {fault}; make the report again"
     if (found := _find_empty(kind, value)) is not None:
         return f"has figures of no {found}"
     if kind == "audit" and (fault := _find_other_images(value, dataset)):

@@ -57,9 +57,13 @@ def format_figure(documents: Documents, pointer: str, form: str) -> str:
     """A figure in the card's Markdown.
 
     Raises:
-        DataError: if the pointer leads nowhere.
+        DataError: if the pointer leads nowhere, or to a value of another form.
     """
-    text = format_value(resolve(documents, pointer), form)
+    value = resolve(documents, pointer)
+    try:
+        text = format_value(value, form)
+    except DataError as error:
+        raise DataError(f"{pointer}: {error}") from None
     return f"<!-- figure: {pointer} as {form} -->{text}<!-- /figure -->"
 
 

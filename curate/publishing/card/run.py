@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError, describe_choice
 from curate.core.records import set_names
@@ -27,16 +29,17 @@ from curate.publishing.card.check import (
     QUESTIONS,
     Difference,
     check_profile,
-    describe_faults,
     format_json,
     iter_differences,
+    iter_faults,
     load_card,
     load_text,
 )
-from curate.publishing.card.evidence import Evidence, load_evidence
+from curate.publishing.card.citations import find_cited
+from curate.publishing.card.evidence import Evidence, ReportError, load_evidence
 from curate.publishing.card.header import check_header, format_header, make_header
 from curate.publishing.card.questions import Answers, format_template, parse_answers
-from curate.publishing.card.template import render_template
+from curate.publishing.card.template import Sources, render_template
 from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
@@ -221,7 +224,8 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     """
     answers = load_answers(dataset.out)
     form = form or describe_form(dataset, options.form)
-    evidence = load_evidence(dataset, options.reports)
+    before, body = load_card(dataset.out)
+    evidence = load_evidence(dataset, options.reports, cited=find_cited(body).keys())
     with tempfile.TemporaryDirectory() as folder:
         public = Path(folder) / "public"
         run = datasets.save_public_tier(dataset, public)
@@ -235,7 +239,6 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         "manifest/publication.json": publication,
         QUESTIONS: _nest(answers),
     }
-    before, body = load_card(dataset.out)
     header = make_header(answers, form, before)
     check_header(header)
     kept = render.find_kept(body)
@@ -244,7 +247,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     croissant = build_croissant(answers, form, documents, (), publication["objects_box"])
     validate(croissant)
     if options.template is None:
-        text = render.render_body(render.make_context(*sources), None, kept)
+        text = _render(sources)
     else:
         text = render_template(options.template, _load_template(options.template), sources)
     if embedded := render.find_embedded(f"{format_header(header)}\n{text}"):
@@ -265,6 +268,18 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
         rows=rows,
         notes=(*evidence.notes, *([form.note] if form.note else [])),
     )
+
+
+def _render(sources: Sources) -> str:
+    """The body by the package's template, which only a damaged report keeps from being rendered."""
+    try:
+        return render.render_body(render.make_context(*sources), None, sources[-1])
+    except (DataError, jinja2.TemplateError, ArithmeticError, AttributeError, LookupError,
+            TypeError, ValueError) as error:  # fmt: skip
+        names = sources[2].documents
+        name = next((name for name in names if str(error).startswith(name)), ", ".join(names))
+        what = str(error).removeprefix(f"{name} ").removeprefix(name)
+        raise ReportError(name or CARD, f"cannot be used: {what}; make the report again") from None
 
 
 def _load_template(path: Path) -> str:
@@ -350,8 +365,7 @@ def iter_card_problems(out: Path) -> Iterator[Problem]:
         if written.get("configs") != usual.header["configs"]:
             cards += [_other_form(dataset, form) for form in FORMS if form != usual.form.name]
     except DataError as error:
-        for fault in describe_faults(out, error):
-            yield Problem("card", QUESTIONS, fault)
+        yield from iter_faults(out, error)
         return
     found: list[Difference] = []
     for card in cards:

@@ -17,8 +17,8 @@ from curate.publishing.card.check import (
     CITATION,
     CROISSANT,
     QUESTIONS,
-    describe_faults,
     iter_differences,
+    iter_faults,
 )
 from curate.publishing.card.picture import NAME
 from curate.publishing.card.run import Card
@@ -66,6 +66,8 @@ class GateError(DataError):
                 f"{QUESTIONS} or the sections "
                 "between the keep comments, and run it again"
             )
+        elif first.reason.endswith("make the report again"):
+            self.remedy = f"then run {command}"
         super().__init__(f"nothing was sent: {first.file}: {first.reason}{others}; {self.remedy}")
         self.refusals = tuple(refusals)
         self.more = more
@@ -103,8 +105,7 @@ def check_dataset(
             if differences and form is not None:
                 differences = list(iter_differences(out, make_card(None)))
         except DataError as error:
-            for fault in describe_faults(out, error):
-                yield Problem("card", QUESTIONS, fault)
+            yield from iter_faults(out, error)
             return
         for one in differences:
             yield Problem("card", one.file, one.reason)

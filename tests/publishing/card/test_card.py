@@ -24,6 +24,7 @@ from curate.publishing.card.evidence import SIGNS
 from curate.publishing.card.figures import find_mismatches
 from curate.publishing.card.governance import make_rows
 from curate.publishing.card.render import COMMANDS
+from curate.publishing.card.run import iter_card_problems
 from curate.publishing.croissant.build import NEURIPS_2026
 from tests.publishing.outs import ANSWERS, answer, make_out, write_answers
 
@@ -73,7 +74,7 @@ EVALUATE = {
                 {
                     "name": name,
                     "faces": faces,
-                    "measures": {"hidden": {"value": value, "interval": [0.5, 0.99]}},
+                    "measures": {"hidden": {"value": value, "interval": [0.1, 0.99]}},
                 }
                 for name, faces, value in (("young", 100, 0.96), ("old", 40, 0.9), ("x", 4, 0.25))
             ]
@@ -156,7 +157,7 @@ def test_reports_beside_out_give_figures_with_intervals(out: Path) -> None:
     assert "| Recall at IoU 0.3 | 93.0 % | 95 % interval 90.0 to 95.0 % |" in text
     assert "| Faces hidden, 16–32 px high | 87.5 % | 95 % interval 80.0 to 90.0 % |" in text
     assert "| Faces hidden, 32 and more px high | not shown |  |" in text
-    assert "| Faces hidden, age: young | 96.0 % | 95 % interval 50.0 to 99.0 % |" in text
+    assert "| Faces hidden, age: young | 96.0 % | 95 % interval 10.0 to 99.0 % |" in text
     assert "| Faces hidden, age: x | not shown |  |" in text
     assert "−2.00 points" in text
     assert "95 % interval −3.20 to −0.79" in text
@@ -341,11 +342,11 @@ def test_check_fails_where_evidence_or_card_has_changed(out: Path) -> None:
     path = save(out, "evaluate.json", EVALUATE)
     card(out)
     changed = json.loads(json.dumps(EVALUATE))
-    changed["overall"]["hidden"]["value"] = 0.5
+    changed["overall"]["hidden"]["value"] = 0.94
     path.write_text(json.dumps(changed))
     report = curate.write_card(out, curate.CardOptions(check=True))
     reasons = [problem.reason for problem in report.problems]
-    assert "evaluate.json#/overall/hidden/value is 50.0 %, and the card says 95.1 %" in reasons
+    assert "evaluate.json#/overall/hidden/value is 94.0 %, and the card says 95.1 %" in reasons
     path.unlink()
     report = curate.write_card(out, curate.CardOptions(check=True))
     assert any("evaluate.json is not there" in problem.reason for problem in report.problems)
@@ -644,6 +645,50 @@ def test_a_template_that_fails_is_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         card(out, template=template)
     assert str(caught.value).startswith(f"--template {template}")
+
+
+AT = ("attributes", "gender", "groups", "m")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        ((*AT, "count"), 99_999, "#/attributes/gender/groups/m/share is not its count"),
+        ((*AT, "count"), -1, "m/count is not a count"),
+        ((*AT, "count"), 196.0, "m/count is not a count"),
+        ((*AT, "share"), 7.5, "m/share is not a share"),
+        ((*AT, "share"), "<script>", "m/share is not a share"),
+        ((*AT, "ci95"), ["<script>", None], "m/share is not two numbers"),
+        ((*AT, "ci95"), [0.4, 0.5], "m/share is not in its interval"),
+        ((*AT, "ci95"), [0.3, 1.5], "not within 0 and 1"),
+        (("counted",), 501, "groups/f%7Cx/share is not its count|do not sum"),
+        (("counted",), True, "#/counted is not a count"),
+        (("reading",), {"per": "record"}, "#/counted is more than its records"),
+    ],
+)
+def test_a_report_that_contradicts_itself_is_refused(
+    out: Path, keys: tuple[str, ...], value: object, message: str
+) -> None:
+    report = json.loads(json.dumps(AUDIT))
+    inner = report
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path = save(out, "audit.json", report)
+    with pytest.raises(UsageError, match=rf"audit\.json is damaged: .*{message}"):
+        card(out, reports=[path])
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a":' * 100_000, "{}", "damaged"])
+def test_a_cited_report_that_is_damaged_is_named(out: Path, text: str) -> None:
+    path = save(out, "audit.json", AUDIT)
+    card(out)
+    if text == "damaged":
+        text = json.dumps({**AUDIT, "counted": 501})
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"audit\.json is "):
+        card(out)
+    assert {problem.path for problem in iter_card_problems(out)} == {"audit.json"}
 
 
 def test_a_template_that_does_not_end_is_stopped(
