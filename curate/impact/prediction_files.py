@@ -19,14 +19,8 @@ import pyarrow.compute as pc
 
 from curate.core.errors import DataError, describe_malformed
 from curate.core.records import escape_unprintable
-from curate.storage.parquet import (
-    check_chunks,
-    check_dense,
-    is_text,
-    iter_group_batches,
-    open_parquet,
-    text_paths,
-)
+from curate.storage.cells import check_dense, is_text
+from curate.storage.parquet import check_chunks, iter_group_batches, open_parquet, text_paths
 from curate.storage.regular import open_regular
 
 ROWS = 1024

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
+from curate.storage.cells import MAX_CELLS, MAX_NESTED_TEXT, check_dense, iter_portions
 from curate.storage.regular import open_regular
 from curate.storage.thrift import check_footer, check_pages
 
@@ -28,10 +29,7 @@ _MAX_GROUPS = 50_000
 _ROWS = 4096
 _DECODED = 1024
 """Minimum number of values that Arrow decodes at a time."""
-_MAX_CELLS = 1 << 20
-"""Maximum number of values that are in memory as Python objects, of 100 bytes each."""
-_CELLS = _MAX_CELLS // 4  # of the rows that are read at a time, on average
-_NESTED_TEXT = 64 << 20
+_CELLS = MAX_CELLS // 4  # of the rows that are read at a time, on average
 
 
 @contextmanager
@@ -132,7 +130,8 @@ def iter_table_rows(
         rows = check_chunks(table.metadata, frozenset(wanted), name)
         texts = text_paths(table.metadata, frozenset(wanted))
     with open_parquet(path, texts, columns=wanted) as table:
-        for batch in iter_group_batches(table, rows, wanted):
+        batches = iter_group_batches(table, rows, wanted)
+        for batch in chain.from_iterable(map(iter_portions, batches)):
             for label, column in zip(batch.schema.names, batch.columns, strict=True):
                 check_dense(column, label, name, _MAX_TEXT)
             values = [_load_column(column) for column in batch.columns]
@@ -217,8 +216,8 @@ def check_chunks(
                     "to any size; write it with another"
                 )
         cells = max(cells, items // max(group.num_rows, 1))
-    rows = max(16, min(_ROWS, _NESTED_TEXT // nested))
-    return max(1, min(rows, _MAX_CELLS // leaves, _CELLS // cells))
+    rows = max(16, min(_ROWS, MAX_NESTED_TEXT // nested))
+    return max(1, min(rows, MAX_CELLS // leaves, _CELLS // cells))
 
 
 def _paths(footer: Any) -> list[str]:
@@ -248,102 +247,6 @@ def text_paths(footer: Any, wanted: frozenset[str]) -> list[str]:
     ]
 
 
-def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:
-    """Refuse long texts, and lists whose texts a dictionary repeats too often.
-
-    Args:
-        column: of a batch.
-        label: its name.
-        name: name of the file in messages.
-        max_bytes: maximum length of a text.
-
-    Raises:
-        DataError: naming the column.
-    """
-    check_cells(column, label, name)
-    for leaf in _iter_leaves(column):
-        shared = pa.types.is_dictionary(leaf.type)
-        if not is_text(leaf.type.value_type if shared else leaf.type):
-            continue
-        lengths = pc.binary_length(leaf.dictionary if shared else leaf)
-        longest = pc.max(lengths).as_py() or 0
-        if longest > max_bytes:
-            raise DataError(
-                f"{name}: the column {label!r} has a value of {longest:,} bytes; at most "
-                f"{max_bytes:,} are read"
-            )
-        # Rows of their own are few; lists may have any number of items.
-        total = pc.sum(lengths.take(leaf.indices) if shared else lengths).as_py() or 0
-        if leaf is not column and total > _NESTED_TEXT:
-            raise DataError(
-                f"{name}: the lists of the column {label!r} have {total >> 20:,} MB of text in "
-                f"{len(column):,} rows, and at most {_NESTED_TEXT >> 20} MB are read"
-            )
-
-
-def check_cells(column: Any, label: str, name: str) -> None:
-    """Refuse a column of a batch whose lists have too many items to be read as Python objects.
-
-    Args:
-        column: of a batch.
-        label: its name.
-        name: name of the file in messages.
-
-    Raises:
-        DataError: naming the column.
-    """
-    cells = count_cells(column)
-    if cells > _MAX_CELLS and cells > len(column):
-        raise DataError(
-            f"{name}: the lists of the column {label!r} have {cells:,} items in "
-            f"{len(column):,} rows, and at most {_MAX_CELLS:,} are read; shorten them, or remove "
-            "the column"
-        )
-
-
-def iter_values(column: Any, oversized: Any) -> Iterator[Any]:
-    """Iterate over the values of a column, of which a million items are in memory at a time.
-
-    Args:
-        column: of a batch.
-        oversized: what stands for a value with more items.
-    """
-    if count_cells(column) <= _MAX_CELLS:
-        yield from column.to_pylist()
-    elif len(column) == 1:
-        yield oversized
-    else:
-        half = len(column) // 2
-        yield from iter_values(column.slice(0, half), oversized)
-        yield from iter_values(column.slice(half), oversized)
-
-
-def count_cells(column: Any) -> int:
-    """Return the number of values of an array, of its lists, and of the lists in them."""
-    return len(column) + sum(map(count_cells, _inner_arrays(column)))
-
-
-def _iter_leaves(column: Any) -> Iterator[Any]:
-    """Iterate over the arrays without inner arrays inside an array."""
-    inner = _inner_arrays(column)
-    if not inner:
-        yield column
-    for each in inner:
-        yield from _iter_leaves(each)
-
-
-def _inner_arrays(column: Any) -> list[Any]:
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return [column.storage]
-    if pa.types.is_struct(kind):
-        return list(column.flatten())
-    if pa.types.is_map(kind):
-        first, end = column.offsets[0].as_py(), column.offsets[-1].as_py()
-        return [each.slice(first, end - first) for each in (column.keys, column.items)]
-    return [column.flatten()] if pa.types.is_nested(kind) else []
-
-
 def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int) -> None:
     """Refuse long texts, which a dictionary repeats for every row, and lists of many texts.
 
@@ -365,7 +268,8 @@ def check_texts(file: BinaryIO, names: Sequence[str], name: str, max_bytes: int)
     for path in (leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"):
         if path.partition(".")[0] not in names:
             continue
-        for batch in iter_group_batches(table, rows, [path]):
+        batches = iter_group_batches(table, rows, [path])
+        for batch in chain.from_iterable(map(iter_portions, batches)):
             for column in batch.columns:
                 check_dense(column, path.partition(".")[0], name, max_bytes)
     file.seek(position)
@@ -378,14 +282,3 @@ def _load_column(column: Any) -> list[Any]:
     used = column.indices.unique().drop_null()
     values = dict(zip(used.to_pylist(), column.dictionary.take(used).to_pylist(), strict=True))
     return [None if index is None else values[index] for index in column.indices.to_pylist()]
-
-
-def is_text(kind: Any) -> bool:
-    """Return whether a type is of texts or bytes of any length."""
-    return any(
-        holds(kind)
-        for holds in (
-            *(pa.types.is_string, pa.types.is_large_string),
-            *(pa.types.is_binary, pa.types.is_large_binary),
-        )
-    )

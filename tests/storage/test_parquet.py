@@ -6,9 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from curate.core.errors import DataError
-from curate.storage import parquet
+from curate.layouts import open_source
+from curate.storage import cells, parquet
 from curate.storage.parquet import iter_table_rows
 from curate.storage.thrift import walk
 
@@ -75,6 +77,41 @@ def test_a_long_text_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a", "A" * ((1 << 20) + 1)]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="1,048,577 bytes; at most 1,048,576"):
         list(iter_table_rows(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts", "repeated text"])
+def test_neighboring_large_rows_are_read_one_by_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are read together by their average size; three of these are too large together."""
+    monkeypatch.setattr(cells, "MAX_CELLS", 1000)
+    monkeypatch.setattr(cells, "MAX_NESTED_TEXT", 9000)
+    large = {
+        "numbers": list(range(900)),
+        "texts": [f"{number:08d}" * 10 for number in range(100)],
+        "repeated text": ["x" * 80] * 100,
+    }[kind]
+    rows = [{"id": str(n), "list": large if 40 < n < 44 else large[:1]} for n in range(100)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert list(iter_table_rows(tmp_path / "a.parquet", ("id", "list"))) == rows
+    with (tmp_path / "a.parquet").open("rb") as file:
+        parquet.check_texts(file, ("id", "list"), "a.parquet", 100)
+    rows[42] = {"id": "42", "list": large * 2}
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="in 1 rows, and at most"):
+        list(iter_table_rows(tmp_path / "a.parquet", ("id", "list")))
+
+
+def test_neighboring_large_rows_of_metadata_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "MAX_CELLS", 1000)
+    rows = [{"file_name": f"{n}.png", "points": list(range(900))} for n in range(4)]
+    for row in rows:
+        Image.new("RGB", (8, 8)).save(tmp_path / str(row["file_name"]))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "metadata.parquet")
+    found = dict(open_source(str(tmp_path), "hf_folder").annotations(("points",)))
+    assert found == {row["file_name"]: row for row in rows}
 
 
 def nested_lists(depth: int) -> bytes:

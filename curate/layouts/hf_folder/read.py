@@ -7,6 +7,7 @@ import json
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -250,7 +251,8 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
     """
     import pyarrow as pa
 
-    from curate.storage.parquet import check_cells, check_chunks, check_texts, load_parquet
+    from curate.storage.cells import check_cells, iter_portions
+    from curate.storage.parquet import check_chunks, check_texts, load_parquet
 
     number = 0
     with open_annotation(folder, path) as file:
@@ -261,7 +263,8 @@ def iter_batches(folder: Folder, path: str) -> Iterator[tuple[Any, Any, list[Row
             check_texts(file, schema.names, path, _MAX_TEXT)
             if not table.metadata.num_rows:
                 yield schema, pa.RecordBatch.from_pylist([], schema=schema), []
-            for batch in table.iter_batches(min(_BATCH, size), use_threads=False):
+            batches = table.iter_batches(min(_BATCH, size), use_threads=False)
+            for batch in chain.from_iterable(map(iter_portions, batches)):
                 for column, label in zip(batch.columns, schema.names, strict=True):
                     check_cells(column, label, path)
                 locations = (f"{path}, row {number + index + 1}" for index in range(batch.num_rows))

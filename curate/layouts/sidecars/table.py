@@ -296,7 +296,7 @@ def _start_rows(batch: Any, limits: Limits, images: Collection[str]) -> list[Bud
     names = [name for name in batch.schema.names if name in ("width", "height") or is_box_key(name)]
     if not any(map(is_box_key, names)):
         return budgets
-    from curate.storage.parquet import iter_values
+    from curate.storage.cells import iter_values
 
     boxes = zip(*(iter_values(batch.column(name), None) for name in names), strict=True)
     for row, limits.budget in zip(boxes, budgets, strict=True):
@@ -341,7 +341,7 @@ def is_path(text: str, longest: int = _MAX_PATH) -> bool:
 def _limit_column(name: str, column: Any, limits: Limits, budgets: list[Budget]) -> Any:
     import pyarrow as pa
 
-    from curate.storage.parquet import iter_values
+    from curate.storage.cells import iter_values
 
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):

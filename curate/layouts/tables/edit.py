@@ -24,7 +24,7 @@ from curate.layouts.sidecars.values import Limits
 from curate.layouts.tables.images import replace_images
 from curate.layouts.tables.layout import TableLayout, rebuild_slice
 from curate.layouts.tables.rows import Rows, Slice
-from curate.storage.parquet import iter_values
+from curate.storage.cells import iter_values
 
 _Row = dict[str, Any]
 

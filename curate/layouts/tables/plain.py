@@ -12,7 +12,7 @@ from curate import codec
 from curate.layouts.files import is_image_head
 from curate.layouts.sidecars.shapes import are_numbers
 from curate.layouts.tables.rows import Table
-from curate.storage.parquet import iter_values
+from curate.storage.cells import iter_values
 
 _EXAMINED = 4  # values of a column, and items of a list
 _MAX_DEPTH = 4

@@ -19,7 +19,7 @@ from curate.layouts.tables.images import (
     load_classes,
     parse_columns,
 )
-from curate.storage.parquet import check_cells, iter_values
+from curate.storage.cells import check_cells, iter_portions, iter_values
 
 _MAX_ROWS = 10**8
 _SLICE_BYTES = 1 << 23
@@ -115,12 +115,16 @@ class Rows:
             return
         classes = load_classes(self.table.schema)
         for piece in self.table.iter_slices(wanted):
-            for name, column in zip(wanted, piece.batch.columns, strict=True):
-                check_cells(column, name, self.container)
-            for index, row in enumerate(piece.batch.to_pylist()):
+            for index, row in enumerate(self._iter_values(piece.batch)):
                 values = {name: _name_class(row[name], classes.get(name)) for name in wanted}
                 for number in range(len(images)):
                     yield self.id_of(piece.first + index, number), values
+
+    def _iter_values(self, batch: Any) -> Iterator[dict[str, Any]]:
+        for portion in iter_portions(batch):
+            for name, column in zip(portion.schema.names, portion.columns, strict=True):
+                check_cells(column, name, self.container)
+            yield from portion.to_pylist()
 
     def aliases(self) -> Iterator[tuple[str, str]]:
         """Iterate over the paths of the images, and their last components, with the ids."""
