@@ -81,7 +81,7 @@ def _summarize(path: Path) -> dict[str, Any]:
                     found[name] = found.get(name, False) or hit
                     checks[decision.reviewer]  # one who was shown no check is measured as well
         agreement = _compare(table, images) if blind else None
-    report = {
+    report: dict[str, Any] = {
         "version": VERSION,
         "tool": {"name": "curate-dataset", "version": curate.__version__},
         "review": header["review"],

@@ -27,4 +27,9 @@ def count_reviewed(report: Mapping[str, Any] | None) -> int:
     if report is None:
         return 0
     bound = report["bound"]
-    return int(report["images"]["reviewed"] if bound is None else bound["looked"])
+    if bound is None:
+        counts = [int(report["images"][name]) for name in ("reviewed", "queue")]
+    else:
+        counts = [int(bound[name]) for name in ("looked", "planned", "population", "found")]
+        _ = bound["stated_upper"], bound["confidence"]  # which a card states as well
+    return counts[0]
