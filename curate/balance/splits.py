@@ -17,8 +17,8 @@ from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.records import printable, set_names, set_paths
 from curate.layouts import open_source
-from curate.layouts.groups import load_groups, match_groups
-from curate.layouts.memory_table import TableLike, as_table, set_tables
+from curate.layouts.groups import load_matching
+from curate.layouts.memory_table import TableLike, set_tables
 from curate.manifest.files import DATA, MANIFEST
 from curate.report.document import Printable
 from curate.storage.atomic import open_atomic
@@ -130,8 +130,7 @@ def suggest_splits(
     units = _load_units(options.duplicates)
     opened = open_source(str(folder), options.layout)
     ids = (record.id for record in opened.records())
-    groups = as_table(options.groups)
-    labels = {} if groups is None else match_groups(load_groups(groups), ids, groups)
+    labels = load_matching(options.groups, ids, options.by)
     with open_index(None, _SCHEMA, what="list of images") as table:
         known = 0
         for record in opened.records():

@@ -241,6 +241,8 @@ def command(ctx: click.Context, /, source: str | None, **options: Any) -> None:
             raise UsageError(f"--{name} is for --strategy split")
     if options["out"] is None and not options["dry_run"]:
         raise UsageError("no output folder; give --output OUT or --dry-run")
+    if options["labels"] is not None and options["strategy"] != "labels":
+        raise UsageError("--labels is for --strategy labels")
     inputs = [source, options["groups"], options["labels"], options["out"]]
     check_outputs(inputs, {"json": options["report"], "html": options["html"]}, "balance")
     chosen, given = read_options(options)

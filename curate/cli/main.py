@@ -52,10 +52,10 @@ def group() -> None:
     """Obfuscate the faces of an image dataset, balance its groups, record both.
 
     Exit codes: 0 done; 1 the command failed or found a problem, or an input is
-    missing or cannot be used; 2 wrong usage: an option, or an output that would be
-    in the place of something else; 3 done, but images or label maps were withheld
-    (left out of the output, with the reason in the manifest); 130 interrupted: the
-    message says whether the same command continues.
+    missing or cannot be used; 2 wrong usage: an option that is missing or has an
+    unknown value, or an output in the place of something else; 3 done, but images
+    or label maps were withheld (left out of the output, with the reason in the
+    manifest); 130 interrupted: the message says whether the same command continues.
     """
 
 

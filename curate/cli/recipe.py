@@ -18,7 +18,7 @@ from curate.cli.options import (
     seed_option,
 )
 from curate.core.documents import parse_toml
-from curate.core.errors import UsageError
+from curate.core.errors import DataError, UsageError
 from curate.detectors import resolve_device
 from curate.detectors.options import FAMILIES
 from curate.recipe import FACES_MATCHES, PROFILES, Recipe
@@ -228,9 +228,9 @@ def _load_toml(path: Path) -> dict[str, Any]:
         with open_regular(path, follow_links=True) as file:
             data = file.read(_MAX_RECIPE + 1)
         if len(data) > _MAX_RECIPE:
-            raise UsageError(f"--recipe {path} is larger than {_MAX_RECIPE >> 20} MB")
+            raise DataError(f"--recipe {path} is larger than {_MAX_RECIPE >> 20} MB")
         return parse_toml(data.decode())
     except OSError as error:
-        raise UsageError(f"--recipe {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"--recipe {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--recipe {path} is not valid TOML: {error}") from None
+        raise DataError(f"--recipe {path} is not valid TOML: {error}") from None

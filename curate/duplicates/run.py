@@ -122,6 +122,8 @@ def find_duplicates(
         SetupError: if the temporary folder has no space.
     """
     options = options or SearchOptions()
+    if out is not None and options.faces is not None:
+        raise UsageError("--faces and OUT exclude each other; the manifest of OUT lists its faces")
     opened = open_source(str(source), options.layout)
     target = None if out is None else Path(out)
     with show_reading(watch, quiet) as count, searched(opened, target, options, count) as found:

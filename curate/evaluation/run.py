@@ -41,7 +41,7 @@ from curate.pipeline.detect import detect
 from curate.pipeline.given_faces import find_digests
 from curate.pipeline.progress import show_progress
 from curate.pipeline.session import Session, configure
-from curate.pipeline.tools import load_provenance, margin_of
+from curate.pipeline.tools import check_detector, load_provenance, margin_of
 from curate.recipe import Recipe
 from curate.report.document import describe_tool
 from curate.report.values import Picture
@@ -133,6 +133,7 @@ class _Request:
 
 def _evaluate(request: _Request) -> Evaluation:
     options, recipe = request.options, request.recipe
+    check_detector(recipe)
     rules = Rules(margin=margin_of(recipe), min_height=options.min_height, seed=recipe.seed)
     opened = open_source(request.source, request.session.layout)
     truth = load_truth(request.labels, request.session.notify)

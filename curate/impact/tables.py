@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from curate.core.errors import DataError, UsageError, suggest
+from curate.core.errors import DataError, UsageError
 from curate.impact.experiment import Bools, Floats
 from curate.impact.pair_index import PairIndex
 from curate.layouts.faces.truth import format_value
-from curate.layouts.groups import find_id_column, id_of, iter_rows, list_names, load_columns
+from curate.layouts.groups import (
+    check_columns,
+    find_id_column,
+    id_of,
+    iter_rows,
+    list_names,
+    load_columns,
+)
 from curate.layouts.memory_table import Table, TableLike, as_table
 from curate.storage.index import NameIndex
 
@@ -52,8 +59,7 @@ def load_weights(path: Path, index: PairIndex, wanted: Bools) -> Floats:
         wanted: images that must have a weight, bool, shape (N,).
 
     Raises:
-        DataError: if a weight is missing or invalid.
-        UsageError: if the table lacks a column.
+        DataError: if a weight is missing or invalid, or the table lacks a column.
     """
     column = _find_id(path)
     _check_columns(path, (_WEIGHT,))
@@ -105,10 +111,7 @@ def check_groups(given: TableLike | None, by: Sequence[str]) -> tuple[str, ...]:
         return ()
     ids = _find_id(path)
     others = [column for column in load_columns(path) if column != ids]
-    for name in (part for each in by for part in split_attribute(each)):
-        if name not in others:
-            have = f"{list_names(others)}{suggest(name, others)}"
-            raise UsageError(f"{path} has no column {name!r}; it has: {have}")
+    check_columns(path, (part for each in by for part in split_attribute(each)), others)
     return tuple(by) or tuple(others)
 
 
@@ -181,12 +184,12 @@ def _find_id(path: Table) -> str:
     """Return the column of ids.
 
     Raises:
-        UsageError: if there is none.
+        DataError: if there is none.
     """
     column = find_id_column(path, None, required=False)
     if column is None:
         have = list_names(load_columns(path))
-        raise UsageError(f"{path} has no column of ids, such as id or file_name; it has: {have}")
+        raise DataError(f"{path} has no column of ids, such as id or file_name; it has: {have}")
     return column
 
 
@@ -199,4 +202,4 @@ def _check_columns(path: Path, wanted: Sequence[str]) -> None:
     columns = load_columns(path)
     for name in wanted:
         if name not in columns:
-            raise UsageError(f"{path} has no column {name!r}; it has: {list_names(columns)}")
+            raise DataError(f"{path} has no column {name!r}; it has: {list_names(columns)}")

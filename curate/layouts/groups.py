@@ -15,7 +15,7 @@ from curate.layouts.coco import groups as coco_groups
 from curate.layouts.encodings import marked_encoding
 from curate.layouts.faces.truth import format_value
 from curate.layouts.files import is_image_name
-from curate.layouts.memory_table import MemoryTable, Table
+from curate.layouts.memory_table import MemoryTable, Table, TableLike, as_table
 from curate.storage.regular import open_regular, open_text
 
 Groups = Mapping[str, str]
@@ -100,6 +100,26 @@ def match_groups(
             f"{what} of SOURCE; ids are paths or file names, with or without suffix"
         )
     return matching
+
+
+def load_matching(
+    given: TableLike | None, ids: Iterable[str], by: Iterable[str] = ()
+) -> dict[str, Groups]:
+    """Load a table and match it with images, as `load_groups` and `match_groups`.
+
+    Args:
+        given: the table; None for no groups.
+        ids: ids of the images.
+        by: columns that it must have.
+
+    Raises:
+        UsageError: if it lacks one.
+    """
+    table = as_table(given)
+    if table is None:
+        return {}
+    check_columns(table, by)
+    return match_groups(load_groups(table), ids, table)
 
 
 def find_form(name: str, is_given: Callable[[str], bool]) -> str | None:
@@ -297,23 +317,43 @@ def find_id_column(table: Table, named: str | None, required: bool) -> str | Non
     """Return the id column of a table.
 
     Raises:
-        UsageError: if the named column is missing, or no column is an id column.
-        DataError: if the table is invalid or empty.
+        UsageError: if the named column is missing.
+        DataError: if the table is invalid or empty, or no column is an id column.
     """
     if holds_annotations(table):
         return coco_groups.NAME
     columns = load_columns(table)
     if named is not None:
-        if named not in columns:
-            have = f"{list_names(columns)}{suggest(named, columns)}"
-            raise UsageError(f"{table} has no column {named!r}; it has: {have}")
+        check_columns(table, [named], columns)
         return named
     folded = {name.lower(): name for name in reversed(columns)}
     found = next((folded[name] for name in ID_COLUMNS if name in folded), None)
     if found is None and required:
         have = list_names(columns)
-        raise UsageError(f"select the id column of {table} with --id; it has: {have}")
+        raise DataError(
+            f"{table} has no column of ids, such as id or file_name; select one with --id; it has: "
+            f"{have}"
+        )
     return found
+
+
+def check_columns(table: Table, names: Iterable[str], among: Sequence[str] | None = None) -> None:
+    """Check that a table has columns that an option names.
+
+    Args:
+        table: the table.
+        names: the columns.
+        among: its columns that can be named; None for all.
+
+    Raises:
+        UsageError: if it lacks one.
+        DataError: if it cannot be read.
+    """
+    columns = load_columns(table) if among is None else among
+    for name in names:
+        if name not in columns:
+            have = f"{list_names(columns)}{suggest(name, columns)}"
+            raise UsageError(f"{table} has no column {name!r}; it has: {have}")
 
 
 def id_of(row: Mapping[str, Any], column: str, table: Table, number: int) -> str:

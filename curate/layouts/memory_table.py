@@ -164,8 +164,15 @@ def describe_table(given: TableLike | None) -> dict[str, Any]:
 
 
 def digest_table(table: Table) -> str:
-    """SHA-256 of a file, or of the values of a table in memory, in hexadecimal."""
+    """SHA-256 of a file, or of the values of a table in memory, in hexadecimal.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
     if isinstance(table, MemoryTable):
         return table.sha256
-    with open_regular(table, follow_links=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open_regular(table, follow_links=True) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"the table {table} cannot be read: {describe_malformed(error)}") from None

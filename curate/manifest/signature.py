@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.core.errors import SetupError, UsageError
+from curate.core.errors import DataError, SetupError
 from curate.core.records import escape_unprintable
 from curate.storage.atomic import save_bytes
 from curate.storage.regular import read_regular
@@ -74,15 +74,15 @@ def check_key(key: Path) -> None:
     not tried.
 
     Raises:
-        UsageError: if the file does not exist or cannot sign.
+        DataError: if the file does not exist or cannot sign.
         SetupError: if OpenSSH is not installed.
     """
     if not key.exists():
-        raise UsageError(
+        raise DataError(
             f"the key {key} does not exist; make one with `ssh-keygen -t ed25519 -f {key}`"
         )
     if not key.is_file():
-        raise UsageError(f"the key {key} is not a file; {_GIVE}")
+        raise DataError(f"the key {key} is not a file; {_GIVE}")
     if b"-SK)" in _start([_find_program(), "-l", "-f", str(key)], b"", _SECONDS).stdout:
         return
     done = _sign(b"", key, may_ask=False)
@@ -98,7 +98,7 @@ def make_signature(data: bytes, key: Path) -> bytes:
         key: a private key, or a public key whose private key an agent holds.
 
     Raises:
-        UsageError: if the key does not exist or cannot sign.
+        DataError: if the key does not exist or cannot sign.
         SetupError: if OpenSSH is not installed.
     """
     done = _sign(data, key, may_ask=True)
@@ -121,7 +121,7 @@ def check_signature(path: Path, signed_by: Path | None = None) -> Signature:
             check only that the signature belongs to the file.
 
     Raises:
-        UsageError: if the file of keys cannot be used.
+        DataError: if the file of keys cannot be used.
         SetupError: if OpenSSH is not installed, and keys are given.
     """
     keys = load_keys(signed_by) if signed_by is not None else ()
@@ -142,13 +142,13 @@ def load_keys(path: Path) -> tuple[str, ...]:
     """Load public keys, one a line: a ``.pub`` file, or several of them.
 
     Raises:
-        UsageError: if the file cannot be read or has anything else.
+        DataError: if the file cannot be read or has anything else.
     """
     try:
         data = read_regular(path, follow_links=True)
         text = data.decode() if len(data) <= _LARGEST_KEYS else ""
     except OSError as error:
-        raise UsageError(
+        raise DataError(
             f"the keys {path} cannot be read: {error.strerror}; give the .pub file of the key "
             "that signed"
         ) from None
@@ -157,7 +157,7 @@ def load_keys(path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.splitlines()]
     found = [_KEY.fullmatch(line) for line in lines if line and not line.startswith("#")]
     if not found or not all(found):
-        raise UsageError(
+        raise DataError(
             f"{path} is not a file of public keys; give the .pub file of the key that signed"
         )
     return tuple(match[1] for match in found if match is not None)
@@ -201,11 +201,11 @@ def _sign(data: bytes, key: Path, may_ask: bool) -> subprocess.CompletedProcess[
     return _start(command, data, None if may_ask else _SECONDS, may_ask)
 
 
-def _refuse(key: Path, done: subprocess.CompletedProcess[bytes]) -> UsageError:
+def _refuse(key: Path, done: subprocess.CompletedProcess[bytes]) -> DataError:
     advice = _GIVE
     if b"passphrase" in done.stderr:
         advice = "add it to an agent with `ssh-add`, or run the command in a terminal"
-    return UsageError(f"the key {key} cannot sign: {_last_line(done)}; {advice}")
+    return DataError(f"the key {key} cannot sign: {_last_line(done)}; {advice}")
 
 
 def _has_terminal() -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.core.arguments import checked
-from curate.core.errors import SourceChangedError, UsageError, describe_choice
+from curate.core.errors import ManifestError, SourceChangedError, UsageError, describe_choice
 from curate.core.protocols import Source
 from curate.core.records import as_names, join_lines
 from curate.engine.shards import shard_name
@@ -244,7 +244,10 @@ def _make_job(run: Run[Recipe]) -> DetectJob:
 def _check_table(run: Run[Recipe]) -> None:
     """Refuse an existing table of another recipe or of another SOURCE."""
     out = run.workspace.out
-    info = load_faces_info(out) or {}
+    try:
+        info = load_faces_info(out) or {}
+    except ManifestError:
+        info = {}
     if info.get("recipe_sha256") != run.recipe.digest:
         if "recipe" not in info:
             raise UsageError(f"{out} exists and is not a table of curate detect; choose another")

@@ -153,9 +153,12 @@ def replay(
         with fetched(manifest, with_data=False) as copy:
             return replay(source, copy, out, session, sample, quiet=quiet, **options)
     recorded = store.find_manifest(Path(manifest)).resolve()
-    if not is_address(str(out)) and Path(out).resolve() in (recorded, recorded.parent):
-        raise UsageError(f"OUT {str(out)!r} is the recorded output; choose a new folder")
     facts = store.load_run(recorded)
+    whole = recorded.parent if (recorded.parent / store.DATA).is_dir() else recorded
+    target = None if is_address(str(out)) else Path(out).resolve()
+    if target is not None and (target == recorded.parent or target.is_relative_to(whole)):
+        where = "" if target in (recorded, recorded.parent) else "inside "
+        raise UsageError(f"OUT {str(out)!r} is {where}the recorded output; choose a new folder")
     recipe = load_recipe(facts)
     opened = open_source(str(source), facts["source"]["layout"])
     if sample is not None:

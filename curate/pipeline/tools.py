@@ -187,6 +187,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     open_obfuscator(recipe)
     codec_options(recipe)
+    check_detector(recipe)
     if recipe.faces_sha256 is None:
         name = detector_options(recipe, None).detector
         plugin = detectors.DETECTORS.check(name)
@@ -196,6 +197,17 @@ def check_recipe(recipe: Recipe) -> None:
             raise UsageError("--detector-family is for --detector onnx:FILE; leave it out")
     elif recipe.weights_sha256 is not None:
         raise UsageError("--faces runs no detector; drop its weights file")
+
+
+def check_detector(recipe: Recipe) -> None:
+    """Check the options of detection, also of a detector that does not run.
+
+    Raises:
+        UsageError: if one is unknown or out of range.
+    """
+    name = detector_options(recipe, None).detector
+    if name not in detectors.DETECTORS:
+        detectors.DETECTORS.check(name)
 
 
 def codec_options(recipe: Recipe) -> CodecOptions:

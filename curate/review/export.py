@@ -190,9 +190,9 @@ def redo_reviewed(
             f"{path} is not a review of outputs; export it, and give the table to "
             "curate blur --faces"
         )
-    faces = path / "reviewed.parquet"
+    faces, run = path / "reviewed.parquet", store.load_run(Path(inputs.run) / MANIFEST)
+    is_new = not faces.exists()
     export_review(path, faces)
-    run = store.load_run(Path(inputs.run) / MANIFEST)
     recipe = replace(
         load_recipe(run), faces_sha256=None, faces_match="exact", detector=None,
         weights_sha256=None,
@@ -200,7 +200,12 @@ def redo_reviewed(
     session = replace(
         session or Session(), layout=run["source"]["layout"], faces=faces, allow_missing=True
     )
-    return blur(source, out, recipe, session, quiet=quiet)
+    try:
+        return blur(source, out, recipe, session, quiet=quiet)
+    except (UsageError, DataError):
+        if is_new:
+            faces.unlink(missing_ok=True)
+        raise
 
 
 def _check(target: Path, path: Path, header: Mapping[str, Any], inputs: Inputs) -> None:
@@ -293,7 +298,7 @@ def _iter_proposed(inputs: Inputs, path: Path) -> Iterator[tuple[FacesEntry, str
             yield found, found.source_sha256, True
     else:
         source = collect.open_reviewed(inputs)
-        with collect.collected(inputs, source, path / "proposed.sqlite") as list_items:
+        with collect.collected(inputs, source, path / folder.PROPOSED) as list_items:
             for item in list_items():
                 yield _from_item(item), item.sha256, item.examined
 

@@ -31,8 +31,10 @@ from curate.review.sampling import Plan
 from curate.storage.lock import FolderLock
 from curate.storage.regular import load_json
 
-QUEUE = "queue.sqlite"
+QUEUE, PROPOSED = "queue.sqlite", "proposed.sqlite"
 _INPUTS, _SAMPLE, _SERVER = "inputs.json", "sample.json", "server.json"
+_NAMES = (journal.NAME, QUEUE, PROPOSED, _INPUTS, _SAMPLE, _SERVER, "lock")
+"""How the names of files begin that are in the folder before the first decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +119,20 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """Be the only server of a review.
 
     Raises:
+        UsageError: if the folder is a file, or the folder of something else.
         LockedError: if another one is running.
     """
     if folder.is_file():
         raise UsageError(f"the review folder {folder} is a file; choose another with --folder")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in names if not name.startswith(_NAMES)]
+    if others and journal.NAME not in names:
+        raise UsageError(
+            f"the review folder {folder} contains other files, such as {min(others)!r}; choose an "
+            "empty or new one with --folder"
+        )
     try:
-        with FolderLock(folder / "lock"):
+        with FolderLock(folder / "lock", mode=0o700):
             yield
     except LockedError:
         raise LockedError(

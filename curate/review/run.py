@@ -20,8 +20,8 @@ from curate.core.geometry import clip, grow, round_out
 from curate.core.records import ImageRecord, escape_unprintable, set_paths
 from curate.layouts import open_source
 from curate.layouts.access.address import is_address, is_hub_uri
-from curate.layouts.groups import load_groups, match_groups
-from curate.layouts.memory_table import TableLike, as_table, set_tables
+from curate.layouts.groups import load_matching
+from curate.layouts.memory_table import TableLike, set_tables
 from curate.manifest import store
 from curate.manifest.files import MANIFEST
 from curate.pipeline.progress import show_steps
@@ -74,6 +74,8 @@ class ReviewOptions:
         set_tables(self, "groups")
         if self.faces is not None and self.run is not None:
             raise UsageError("--faces and --run exclude each other; a run has its own boxes")
+        if self.by is not None and self.groups is None:
+            raise UsageError("--by needs the table of groups; name it with --groups")
         if self.port is not None and not 0 <= self.port < 65536:
             raise UsageError(f"--port cannot be {self.port}; give 1 to 65535")
 
@@ -118,15 +120,12 @@ class ReviewState(Printable):
                     "draw another sample"
                 )
             lines.append(f"{self.not_shown:,} {images} could not be shown, {what}.")
+        folder = shlex.quote(self.folder)
         if self.bound is not None:
-            lines.append(format_bound(self.bound))
-            lines.append(
-                f"Next: curate review report {shlex.quote(str(self.folder))} --html review.html"
-            )
+            report = f"Next: curate review report {folder} --html review.html"
+            lines += [format_bound(self.bound), report]
         else:
-            lines.append(
-                f"Next: curate review export {shlex.quote(str(self.folder))} -o reviewed.parquet"
-            )
+            lines.append(f"Next: curate review export {folder} -o reviewed.parquet")
         return "\n".join(lines)
 
 
@@ -219,12 +218,11 @@ def opened(
     with ExitStack() as stack:
         stack.enter_context(folder.hold_folder(path))
         header = folder.check_header(path, about)
-        list_items = stack.enter_context(collect.collected(inputs, shown, path / "proposed.sqlite"))
+        list_items = stack.enter_context(collect.collected(inputs, shown, path / folder.PROPOSED))
         with show_steps(quiet=False) as show:
             listed = collect.show_counts(list_items, show)
             ids = (item.record.id for item in listed())
-            table = as_table(options.groups)
-            groups = {} if table is None else match_groups(load_groups(table), ids, table)
+            groups = load_matching(options.groups, ids, [options.by] if options.by else [])
             plan = _find_plan(path, options, listed, groups)
             journal = stack.enter_context(Journal(path, header))
             folder.save_inputs(path, inputs)

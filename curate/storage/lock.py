@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from curate.core.errors import LockedError, SetupError
@@ -20,19 +21,22 @@ class FolderLock:
     """Exclusive lock that is released when its process ends, even by a crash.
 
     The kernel owns the lock (``flock``), so there are no stale locks.
-    Child processes that inherit ``descriptor`` hold it until they end.
+    Child processes that inherit ``descriptor`` hold it until they end. A folder that was made for
+    the lock is removed if an error ends the work before anything else is in it.
 
     Args:
-        path: the lock file; created if absent.
+        path: the lock file; created if absent, with its folder.
+        mode: permissions of a new folder.
 
     Raises:
         LockedError: on entering, if another process holds the lock.
         SetupError: on entering, if the file system does not support locks.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, mode: int = 0o777) -> None:
+        self._path, self._mode = path, mode
         self.descriptor = -1
+        self._is_new = False
 
     def __enter__(self) -> FolderLock:
         deadline = time.monotonic() + _TIMEOUT_S
@@ -48,12 +52,18 @@ class FolderLock:
         os.pwrite(self.descriptor, json.dumps(note).encode(), 0)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._is_new:
+            with suppress(OSError):
+                if len(list(self._path.parent.iterdir())) == 1:
+                    self._path.unlink()
+                    self._path.parent.rmdir()
         os.close(self.descriptor)
 
     def _acquire(self) -> bool:
         """Lock the current file of that name; a run that finishes removes file and folder."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._is_new |= not self._path.parent.exists()
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=self._mode)
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:

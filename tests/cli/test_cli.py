@@ -123,7 +123,7 @@ def test_a_recipe_file_is_overridden_by_the_command_line(
         (["blur", "photos", "out", "--max-side", "3"], 2, "max-side"),
         (["blur", "photos", "out", "--shard-size", "0"], 2, "shard-size"),
         (["blur", "photos", "out", "--keep-metadata", "soul"], 2, "soul"),
-        (["blur", "photos", "out", "--recipe", "no.toml"], 2, "no.toml"),
+        (["blur", "photos", "out", "--recipe", "no.toml"], 1, "no.toml"),
         (["blur", "photos", "out", "--faces", "no.json"], 1, "no.json"),
         (["blur", "photos", "out", "--detector", "centerface:a.onnx"], 1, "a.onnx"),
         (["blur", "photos", "out", "--detector", "centerface:photos/a.png"], 2, "takes no file"),

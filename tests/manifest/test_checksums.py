@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.core.errors import ManifestError, SetupError, UsageError
+from curate.core.errors import DataError, ManifestError, SetupError
 from curate.manifest import store
 from curate.manifest.checksums import check_checksums, update_checksums
 from curate.manifest.signature import check_key, check_signature, load_keys
@@ -219,19 +219,19 @@ def test_a_signature_for_another_purpose_is_refused(out: Path, keys: tuple[Path,
 
 
 def test_keys_that_cannot_be_used_are_named(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"does not exist; make one with `ssh-keygen"):
+    with pytest.raises(DataError, match=r"does not exist; make one with `ssh-keygen"):
         curate.write_checksums(out, tmp_path / "none")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         load_keys(tmp_path / "none")
     (tmp_path / "text").write_text("not a key\n")
-    with pytest.raises(UsageError, match=r"give the \.pub file"):
+    with pytest.raises(DataError, match=r"give the \.pub file"):
         check_checksums(out, tmp_path / "text")
 
 
 @needs_openssh
 def test_a_file_that_is_no_key_cannot_sign(out: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a key\n")
-    with pytest.raises(UsageError, match="cannot sign: "):
+    with pytest.raises(DataError, match="cannot sign: "):
         curate.write_checksums(out, tmp_path / "text")
 
 
@@ -271,7 +271,7 @@ def test_a_key_that_cannot_sign_leaves_everything_as_it_was(
         (tmp_path / "none", "ssh-keygen -t ed25519"),
     ):
         (out / "README.md").write_text("edited")
-        with pytest.raises(UsageError, match=remedy) as caught:
+        with pytest.raises(DataError, match=remedy) as caught:
             curate.write_checksums(out, key)
         assert "\n" not in str(caught.value)
         (out / "README.md").write_bytes(before["README.md"])

@@ -57,10 +57,22 @@ def test_a_sample_is_repeatable_and_has_no_other_files(
         curate.replay(photos, recorded, tmp_path / "c", sample=0)
 
 
-def test_the_recorded_output_is_not_compared_with_itself(photos: Path, recorded: Path) -> None:
+def test_the_recorded_output_is_not_compared_with_itself(
+    photos: Path, recorded: Path, tmp_path: Path
+) -> None:
     for out in (recorded, recorded.parent, recorded.parent / "manifest/.."):
         with pytest.raises(UsageError, match="is the recorded output; choose a new folder"):
             curate.replay(photos, recorded, out)
+    shutil.copytree(recorded, tmp_path / "out/manifest")
+    (tmp_path / "out/data").mkdir()
+    for manifest, out in (
+        (recorded, recorded / "again"),
+        (tmp_path / "out", tmp_path / "out/again"),
+        (tmp_path / "out/manifest", tmp_path / "out/data/again"),
+    ):
+        with pytest.raises(UsageError, match="is inside the recorded output; choose a new folder"):
+            curate.replay(photos, manifest, out)
+        assert not out.exists()
 
 
 def rewrite(recorded: Path, target: Path, change: Callable[[ManifestEntry], ManifestEntry]) -> Path:

@@ -35,6 +35,7 @@ from curate.balance.targets import load_targets
 from curate.core.arguments import checked
 from curate.core.errors import DataError, UsageError
 from curate.core.protocols import Source
+from curate.layouts import explain_no_images
 from curate.layouts.access.address import is_hub_uri
 from curate.layouts.memory_table import MemoryTable, Table, as_table, digest_table
 from curate.manifest import corrections, store
@@ -259,6 +260,9 @@ def _load_unwanted(options: BalanceOptions, inputs: BalanceInputs) -> Mapping[st
 def _check_faces(origin: Origin, inputs: BalanceInputs) -> None:
     """Refuse to write visible faces by mistake."""
     if not origin.is_obfuscated and not inputs.visible_faces:
+        opened = spec_of(origin, Path()).open()  # raises if SOURCE is no dataset
+        if next(opened.records(), None) is None:
+            raise DataError(explain_no_images(opened))
         raise UsageError(
             "SOURCE is not the OUT of curate blur, so OUT would show its faces; run `curate blur` "
             "first, or use --list-only for the decisions alone, or --visible-faces"

@@ -89,7 +89,7 @@ def find_origin(source: str | None, layout: str) -> Origin:
     """Find the kind of SOURCE.
 
     Raises:
-        UsageError: if it does not exist.
+        DataError: if it does not exist.
         ManifestError: if its manifest cannot be read.
     """
     if source is None or is_table(source):
@@ -97,7 +97,7 @@ def find_origin(source: str | None, layout: str) -> Origin:
     if is_address(source):
         return Origin(source, layout)
     if not Path(source).exists():
-        raise UsageError(f"SOURCE {source!r} does not exist")
+        raise DataError(f"SOURCE {source!r} does not exist")
     manifest = Path(source) / MANIFEST
     if (manifest / store.RUN).is_file():
         run = store.load_run(manifest)

@@ -141,6 +141,17 @@ def _check_outputs(original: str, obfuscated: Path, work: Path, options: dict[st
     predictions = options["predictions"]
     if predictions is not None and not (predictions.is_dir() or predictions.parent.is_dir()):
         raise UsageError(f"--predictions {predictions} is not in an existing folder")
+    if predictions is not None and predictions.exists() and not predictions.is_dir():
+        raise UsageError(f"--predictions {predictions} is a file; give a folder")
+    if predictions is not None and predictions.is_dir():
+        from curate.impact.train.predictions import is_file_name
+
+        others = [path.name for path in predictions.iterdir() if not is_file_name(path.name)]
+        if others:
+            raise UsageError(
+                f"{predictions} contains other files, such as {min(others)!r}; give an empty or "
+                "new folder"
+            )
     for dataset in (Path(original), obfuscated):
         for path in filter(None, (work, predictions)):
             if dataset.is_dir() and path.resolve().is_relative_to(dataset.resolve()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from curate.storage.atomic import open_atomic, save_text
 
 CLASSES = "classes.txt"
 
+_NAME = re.compile(r"seed-\d+_trained-\w+(?:-weighted)?_tested-\w+\.parquet")
 _BLOCK_BYTES = 2**26  # of scores in memory at once
 _ROWS = 1024
 _SCHEMA = pa.schema(
@@ -83,6 +85,11 @@ def file_name(network: Network, tested: str) -> str:
     """Return a file name such as ``seed-0_trained-original_tested-obfuscated.parquet``."""
     weights = "-weighted" if network.weighted else ""
     return f"seed-{network.seed}_trained-{network.trained}{weights}_tested-{tested}.parquet"
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether `save_predictions` writes files of this name."""
+    return name == CLASSES or _NAME.fullmatch(name) is not None
 
 
 def save_predictions(

@@ -77,22 +77,25 @@ def load_evidence(
         cited: names of the reports that the card, as it is, cites.
 
     Raises:
-        UsageError: if a named file is not a report of this dataset, or two are of one kind.
-        DataError: if a named file, or one that is cited, cannot be read or is damaged.
+        UsageError: if two named files are of one kind.
+        DataError: if a named file, or one that is cited, cannot be read or is damaged, or a
+            named file is not a report of this dataset.
     """
     evidence = Evidence()
     for path in given:
+        if not path.is_file():
+            raise DataError(f"--report {path} is not a file; give a report of curate")
         if not _NAME.fullmatch(path.name) or path.name == "croissant.json":
-            raise UsageError(
+            raise DataError(
                 f"--report {path}: a card cites a report by its name, which must end in .json "
                 "without any of # < > | ` and not be croissant.json; rename it"
             )
         value = _load(path)
         kind = _kind_of(value)
         if kind is None:
-            raise UsageError(f"--report {path} is not a report of curate that a card can use")
+            raise DataError(f"--report {path} is not a report of curate that a card can use")
         if fault := _find_fault(kind, value, dataset):
-            raise UsageError(f"--report {path} {fault}")
+            raise DataError(f"--report {path} {fault}")
         _add(evidence, _stage(kind, value, dataset), path.name, value)
     if search:
         _search(evidence, dataset, {path.resolve() for path in given}, cited)

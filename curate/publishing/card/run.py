@@ -285,8 +285,8 @@ def _render(sources: Sources) -> str:
 def _load_template(path: Path) -> str:
     try:
         return load_text(path)
-    except (OSError, DataError) as error:
-        raise UsageError(f"--template: {error}") from None
+    except OSError as error:
+        raise DataError(f"--template {path} cannot be read: {error.strerror}") from None
 
 
 def describe_publication(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from curate.core.errors import UsageError
+from curate.core.errors import DataError
 from curate.publishing.card.governance import Row
 from curate.publishing.card.questions import Answers
 from curate.publishing.card.render import make_context, render_body
@@ -46,7 +46,7 @@ def render_template(path: Path, text: str, sources: Sources) -> str:
         sources: what the card is made from.
 
     Raises:
-        UsageError: if it cannot be rendered within the limits.
+        DataError: if it cannot be rendered within the limits.
     """
     done = subprocess.run(  # noqa: S603 - this very interpreter
         [sys.executable, "-I", "-c", _START, *sys.path],
@@ -56,13 +56,13 @@ def render_template(path: Path, text: str, sources: Sources) -> str:
         check=False,
     )
     if done.returncode:
-        raise UsageError(
+        raise DataError(
             f"--template {path} cannot be rendered in {_MAX_SECONDS} seconds and "
             f"{_MAX_MEMORY >> 30} GB of memory; shorten its loops and texts"
         )
     body, fault = json.loads(done.stdout)
     if fault:
-        raise UsageError(f"--template {path}{fault}")
+        raise DataError(f"--template {path}{fault}")
     return str(body)
 
 

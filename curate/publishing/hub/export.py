@@ -27,15 +27,9 @@ def export_tree(files: Sequence[LocalFile], uri: str, notify: Callable[[str], No
         UsageError: if it has files of something else.
         SetupError: if it cannot be written.
     """
-    import fsspec
-
     ordered = sorted(files, key=lambda file: (file.path in CARD_FILES, file.path))
+    system, root = check_target(files, uri)
     try:
-        system, root = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"--to {uri!r} cannot be used: {error}") from None
-    try:
-        _refuse_others(system, root, {file.path for file in files}, uri)
         for file in ordered:
             target = f"{root.rstrip('/')}/{file.path}"
             if not _is_there(system, target, file):
@@ -43,6 +37,25 @@ def export_tree(files: Sequence[LocalFile], uri: str, notify: Callable[[str], No
     except OSError as error:
         raise SetupError(f"--to {uri!r} cannot be written: {error}") from None
     notify(f"wrote {len(ordered):,} files to {uri}")
+
+
+def check_target(files: Sequence[LocalFile], uri: str) -> tuple[Any, str]:
+    """Check a folder or URL before anything is written; returns its file system, and its path.
+
+    Raises:
+        UsageError: if it has files of something else.
+        SetupError: if it cannot be read.
+    """
+    import fsspec
+
+    try:
+        system, root = fsspec.core.url_to_fs(uri)
+        _refuse_others(system, root, {file.path for file in files}, uri)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"--to {uri!r} cannot be used: {error}") from None
+    except OSError as error:
+        raise SetupError(f"--to {uri!r} cannot be written: {error}") from None
+    return system, root
 
 
 def _refuse_others(system: Any, root: str, known: set[str], uri: str) -> None:

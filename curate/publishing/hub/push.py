@@ -24,7 +24,7 @@ from curate.publishing.card.header import format_header
 from curate.publishing.card.run import Card, CardOptions, write_card
 from curate.publishing.hub.batches import CARD_FILES
 from curate.publishing.hub.existing import Found, look_at, needs_bump
-from curate.publishing.hub.export import export_tree
+from curate.publishing.hub.export import check_target, export_tree
 from curate.publishing.hub.prepare import WORK, Prepared, PushOptions, prepare
 from curate.publishing.hub.published import iter_problems
 from curate.publishing.hub.remote import Remote, check_repo_id
@@ -134,6 +134,8 @@ def push(
 def _try(out: Path, repo_id: str | None, options: PushOptions, folder: Path) -> PushReport:
     """What would be sent."""
     prepared = prepare(out, options, folder, repo_id)
+    if options.to is not None:
+        check_target(prepared.files, options.to)
     return _report(prepared, options.to or f"hf:{repo_id}", dry_run=True)
 
 
@@ -169,6 +171,8 @@ def _state_folder(out: Path, options: PushOptions) -> Path:
     folder = options.state or resolved.with_name(f"{resolved.name}.push")
     if folder.resolve().is_relative_to(resolved):
         raise UsageError(f"the state folder {folder} lies inside OUT; choose another folder")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--state {folder} is a file; give a folder")
     return folder
 
 

@@ -14,7 +14,7 @@ from curate.balance.correct.options import BalanceOptions
 from curate.balance.correct.run import rebalance
 from curate.balance.correct.source import BalanceInputs
 from curate.balance.correct.verify import iter_problems
-from curate.core.errors import CurateError, UsageError
+from curate.core.errors import CurateError, DataError, UsageError
 from curate.manifest import corrections
 from curate.pipeline.session import Session, Snapshot, Step
 from tests.balance.correct.conftest import ONE, files, options, rows_of, run, sound, tally
@@ -227,6 +227,8 @@ def test_a_table_in_memory_alone_gets_a_list(
         done = rebalance(None, out, asked, inputs, ONE)
         assert done.report["counts"]["records"] == 45
     sound(tmp_path / "groups")
+    with pytest.raises(DataError, match=r"the table absent\.csv cannot be read: No such file"):
+        rebalance(None, None, asked, BalanceInputs(groups="absent.csv"), ONE)
     with pytest.raises(UsageError, match="both SOURCE and --groups are tables"):
         rebalance(people, None, asked, inputs, ONE)
 

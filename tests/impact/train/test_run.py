@@ -347,7 +347,7 @@ def test_mismatched_tables_are_one_line_errors(
     write_table(table, id=[*ids, ids[0]], weight=[1.0] * 67)
     fails(DataError, "twice", weights=table)
     write_table(table, id=ids, mass=[1.0] * 66)
-    fails(UsageError, "no column 'weight'; it has: id, mass", weights=table)
+    fails(DataError, "no column 'weight'; it has: id, mass", weights=table)
     fails(UsageError, "no column 'tone'; it has", groups=table, by=("tone",))
     write_table(table, id=["x"], tone=["a"])
     fails(DataError, "lists none of the test images", groups=table)

@@ -237,7 +237,7 @@ def test_what_a_card_says_of_a_review(out: Path, report: dict[str, Any], sentenc
 def test_a_damaged_review_is_left_out(out: Path, change: dict[str, Any]) -> None:
     path = save(out, "review.json", of_run(out, {**REVIEW, **change}))
     assert "Not reviewed by people. To review it" in card(out)
-    with pytest.raises(UsageError, match="is damaged"):
+    with pytest.raises(DataError, match="is damaged"):
         card(out, reports=(path,))
 
 
@@ -307,7 +307,7 @@ def test_a_report_of_attacks_that_does_not_fit_its_schema_is_refused(
     out: Path, changes: dict[str, Any]
 ) -> None:
     path = save(out, "attack.json", attack(out, **changes))
-    with pytest.raises(UsageError, match=r"does not fit manifests/attack-1.*: attacks\.0"):
+    with pytest.raises(DataError, match=r"does not fit manifests/attack-1.*: attacks\.0"):
         card(out, reports=(path,))
     assert "were not measured" in card(out)
 
@@ -364,7 +364,7 @@ def test_a_report_of_another_out_is_not_used(out: Path) -> None:
     report = curate.write_card(out)
     assert "impact.json is left out: it was made from another OUT" in report.notes[0]
     assert "Top-1" not in (out / "README.md").read_text()
-    with pytest.raises(UsageError, match="was made from another OUT"):
+    with pytest.raises(DataError, match="was made from another OUT"):
         card(out, reports=(path,))
 
 
@@ -460,7 +460,7 @@ def test_an_audit_counts_the_images_of_out_or_of_source(out: Path) -> None:
     path = save(out, "source.json", {**AUDIT, "records": 9})
     report = curate.write_card(out)
     assert "source.json is left out: it is of 9 images, and OUT has 7" in report.notes[0]
-    with pytest.raises(UsageError, match="is of 9 images, and OUT has 7; audit OUT/data"):
+    with pytest.raises(DataError, match="is of 9 images, and OUT has 7; audit OUT/data"):
         card(out, reports=(path,))
     save(out, "source.json", {**AUDIT, "records": 9, "noise": {"epsilon": 1.0}})
     with pytest.raises(UsageError, match="are both reports of audit"):
@@ -471,11 +471,11 @@ def test_a_report_of_another_detector_is_not_used(out: Path) -> None:
     run = json.loads((out / "manifest/run.json").read_text())
     recipe = {**run["recipe"], "profile": "thorough"}
     path = save(out, "evaluate.json", {**EVALUATE, "recipe": recipe})
-    with pytest.raises(UsageError, match="does not record which one found its faces"):
+    with pytest.raises(DataError, match="does not record which one found its faces"):
         card(out, reports=(path,))
     given = {"recipe": {"confidence": None, "profile": "fast"}, "reviews": []}
     (out / "manifest/run.json").write_text(json.dumps({**run, "given_faces": given}))
-    with pytest.raises(UsageError, match=r"another detector than OUT \(profile differ\)"):
+    with pytest.raises(DataError, match=r"another detector than OUT \(profile differ\)"):
         card(out, reports=(path,))
 
 
@@ -528,7 +528,7 @@ def test_given_faces_are_stated_with_their_detector_and_their_review(out: Path) 
 def test_a_damaged_report_is_named_and_left_out(out: Path, report: dict[str, Any]) -> None:
     path = save(out, "damaged.json", report)
     assert "damaged.json is left out: it is damaged" in curate.write_card(out).notes[0]
-    with pytest.raises(UsageError, match=r"damaged\.json is damaged: its groups"):
+    with pytest.raises(DataError, match=r"damaged\.json is damaged: its groups"):
         card(out, reports=(path,))
 
 
@@ -550,7 +550,7 @@ def test_two_reports_of_one_kind_must_be_chosen_between(out: Path) -> None:
 
 
 def test_files_that_are_no_report_are_refused_when_named(out: Path) -> None:
-    with pytest.raises(UsageError, match="is not a report of curate"):
+    with pytest.raises(DataError, match="is not a report of curate"):
         card(out, reports=(save(out, "x.json", {"a": 1}),))
     path = out.with_name("y.json")
     path.write_text("{")
@@ -642,7 +642,7 @@ def test_a_template_that_fails_is_one_line(
 ) -> None:
     template = tmp_path / "t.md.j2"
     template.write_text(text)
-    with pytest.raises(UsageError, match=message) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         card(out, template=template)
     assert str(caught.value).startswith(f"--template {template}")
 
@@ -704,7 +704,7 @@ from curate.publishing.card import template
 template._MAX_SECONDS = 3; template.main()
 """,
     )
-    with pytest.raises(UsageError, match="t cannot be rendered in 20 seconds"):
+    with pytest.raises(DataError, match="t cannot be rendered in 20 seconds"):
         card(out, template=tmp_path / "t")
 
 
@@ -743,7 +743,7 @@ def test_init_asks_and_never_overwrites(out: Path) -> None:
 @pytest.mark.parametrize("name", ["audit", "croissant.json", "a#b.json", "a`b.json"])
 def test_a_report_of_a_name_that_cannot_be_cited_is_refused(out: Path, name: str) -> None:
     path = save(out, name, AUDIT)
-    with pytest.raises(UsageError, match=r"must end in \.json without any of"):
+    with pytest.raises(DataError, match=r"must end in \.json without any of"):
         card(out, reports=[path])
 
 
