@@ -288,10 +288,10 @@ def _find_fault(kind: str, value: Mapping[str, Any], dataset: Dataset) -> str | 
         return "was made by an earlier curate and does not name its images; make the report again"
     if not _is_readable(kind, value):
         return "is damaged: its groups or counts cannot be read"
-    if fault := find_inconsistency(kind, value):
-        return f"is damaged: {fault}; make the report again"
     if (found := _find_empty(kind, value)) is not None:
         return f"has figures of no {found}"
+    if fault := find_inconsistency(kind, value):
+        return f"is damaged: {fault}; make the report again"
     if kind == "audit" and (fault := _find_other_images(value, dataset)):
         return fault
     if kind == "attack" and (faults := find_faults(value, "attack-1.schema.json")):
