@@ -262,7 +262,9 @@ def iter_unusable(command: str) -> Iterator[Case]:
     for name, is_written, call, position in iter_paths(command):
         if not is_written and (command, name) not in UNREAD:
             for value in ("garbage", "garbage.json", "other", "other.csv"):
-                yield Case(command, replaced(call, name, position, value), DATA)
+                is_second = (command, position, value) == ("balance", 0, "other.csv")
+                code = USAGE if is_second else DATA  # a table as SOURCE, and --groups
+                yield Case(command, replaced(call, name, position, value), code)
         if name in TABLES:
             yield Case(command, replaced(call, name, position, "no_ids.csv"), DATA)
 
