@@ -675,7 +675,7 @@ def test_a_report_that_contradicts_itself_is_refused(
         inner = inner[key]
     inner[keys[-1]] = value
     path = save(out, "audit.json", report)
-    with pytest.raises(UsageError, match=rf"audit\.json is damaged: .*{message}"):
+    with pytest.raises(DataError, match=rf"audit\.json is damaged: .*{message}"):
         card(out, reports=[path])
 
 
