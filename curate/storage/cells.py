@@ -12,6 +12,7 @@ from curate.core.errors import DataError
 
 MAX_CELLS = 1 << 20
 """Maximum number of values that are in memory as Python objects, of 100 bytes each."""
+_ROW = 32
 MAX_NESTED_TEXT = 64 << 20
 """Maximum size of the texts in lists of a column that are in memory, bytes."""
 
@@ -29,6 +30,16 @@ def iter_portions(batch: Any) -> Iterator[Any]:
         yield batch
 
 
+def count_bytes(batch: Any) -> int:
+    """Bytes that the values of a batch take one by one, as in an index, and 32 for each row.
+
+    In a file, a dictionary and run lengths can repeat values at no cost.
+    """
+    leaves = [leaf for column in batch.columns for leaf in _iter_leaves(column)]
+    sizes = (_count_text(leaf) or 8 * len(leaf) for leaf in leaves)
+    return sum(sizes) + _ROW * int(batch.num_rows)
+
+
 def _is_large(column: Any) -> bool:
     cells = count_cells(column)
     texts = (_count_text(leaf) for leaf in _iter_leaves(column) if leaf is not column)
@@ -41,7 +52,7 @@ def _count_text(leaf: Any) -> int:
     if not is_text(leaf.type.value_type if shared else leaf.type):
         return 0
     lengths = pc.binary_length(leaf.dictionary if shared else leaf)
-    return pc.sum(lengths.take(leaf.indices) if shared else lengths).as_py() or 0
+    return int(pc.sum(lengths.take(leaf.indices) if shared else lengths).as_py() or 0)
 
 
 def check_dense(column: Any, label: str, name: str, max_bytes: int) -> None:

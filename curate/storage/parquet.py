@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -12,7 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.core.errors import DataError
-from curate.storage.cells import MAX_CELLS, MAX_NESTED_TEXT, check_dense, iter_portions
+from curate.storage.cells import (
+    MAX_CELLS,
+    MAX_NESTED_TEXT,
+    check_dense,
+    count_bytes,
+    iter_portions,
+)
 from curate.storage.regular import open_regular
 from curate.storage.thrift import check_footer, check_pages
 
@@ -27,6 +34,8 @@ _MAX_TEXT = 1 << 20
 _MAX_COLUMNS = 10_000
 _MAX_GROUPS = 50_000
 _ROWS = 4096
+_FREE_BYTES = 256 << 20
+_MAX_EXPANSION = 256  # of the size of the file, of what all rows take one by one
 _DECODED = 1024
 """Minimum number of values that Arrow decodes at a time."""
 _CELLS = MAX_CELLS // 4  # of the rows that are read at a time, on average
@@ -116,10 +125,13 @@ def iter_table_rows(
         name: name of the file in messages.
 
     Raises:
-        DataError: if a column of a row group, or a text, is too large.
+        DataError: if a column of a row group, or a text, is too large, or the rows are far larger
+            than the file.
         pyarrow.ArrowException: if the file cannot be read.
     """
     name = name or str(path)
+    limit = max(_FREE_BYTES, _MAX_EXPANSION * _measure(path))
+    total = 0
     with open_parquet(path, has_checked_pages=True) as table:
         schema = table.schema_arrow
         wanted = [
@@ -132,11 +144,26 @@ def iter_table_rows(
     with open_parquet(path, texts, columns=wanted) as table:
         batches = iter_group_batches(table, rows, wanted)
         for batch in chain.from_iterable(map(iter_portions, batches)):
+            total += count_bytes(batch)
+            if total > limit:
+                raise DataError(
+                    f"{name}: its rows repeat values to more than {limit >> 20:,} MB, more than "
+                    f"{_MAX_EXPANSION} times its size; remove repeated rows, or shorten texts "
+                    "that many rows repeat"
+                )
             for label, column in zip(batch.schema.names, batch.columns, strict=True):
                 check_dense(column, label, name, _MAX_TEXT)
             values = [_load_column(column) for column in batch.columns]
             for row in zip(*values, strict=True):
                 yield dict(zip(batch.schema.names, row, strict=True))
+
+
+def _measure(file: Path | BinaryIO) -> int:
+    if isinstance(file, Path):
+        return file.stat().st_size
+    position, size = file.tell(), file.seek(0, io.SEEK_END)
+    file.seek(position)
+    return size
 
 
 def iter_group_batches(table: pq.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[Any]:

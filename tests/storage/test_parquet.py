@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,32 @@ def test_neighboring_large_rows_of_metadata_are_read(
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "metadata.parquet")
     found = dict(open_source(str(tmp_path), "hf_folder").annotations(("points",)))
     assert found == {row["file_name"]: row for row in rows}
+
+
+@pytest.mark.parametrize("kind", ["long ids", "long values", "lists", "columns"])
+def test_a_small_table_cannot_expand_to_any_size(kind: str, tmp_path: Path) -> None:
+    count = 400_000
+    one = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * 4000])
+    ids = pa.array([str(number % 2) for number in range(count)])
+    flags = pa.array([True] * count)
+    lists = pa.array([["y" * 400] * 2] * 40_000)
+    columns = {
+        "long ids": {"id": one},
+        "long values": {"id": ids, "text": one},
+        "lists": {"id": ids.slice(0, 40_000), "list": lists},
+        "columns": {"id": ids, **{f"flag{n}": flags for n in range(100)}},
+    }[kind]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert path.stat().st_size < 1 << 20
+    names = list(columns)
+    if kind == "lists":  # within the limit
+        assert sum(1 for _ in iter_table_rows(path, names)) == 40_000
+        return
+    with pytest.raises(DataError, match=r"a\.parquet: its rows repeat values to more than 256 MB"):
+        deque(iter_table_rows(path, names), maxlen=0)
+    with path.open("rb") as file, pytest.raises(DataError, match=r"^t: its rows"):
+        deque(iter_table_rows(file, names, "t"), maxlen=0)
 
 
 def nested_lists(depth: int) -> bytes:
