@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from curate.core.errors import DataError
+from curate.core.records import escape_controls
+from curate.layouts.sidecars.prose import is_text
 
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 WITH_OBJECTS = frozenset({"coco", "voc", "yolo"})
@@ -44,3 +48,39 @@ def image_folder_objects() -> dict[str, Any]:
 
     bbox = datasets.List(datasets.List(datasets.Value("float64")))
     return {"objects": {"bbox": bbox, "category": datasets.List(datasets.Value("string"))}}
+
+
+def iter_class_names(
+    features: Sequence[Mapping[str, Any]], prefix: str = ""
+) -> Iterator[tuple[str, list[str]]]:
+    """Iterate over columns of classes, of lists of structs too, with the names by number."""
+    for feature in features:
+        name, kind = f"{prefix}{feature['name']}", feature.get("dtype")
+        if isinstance(kind, Mapping) and "class_label" in kind:
+            names = kind["class_label"]["names"]
+            ordered = (
+                [names[str(n)] for n in range(len(names))]
+                if isinstance(names, Mapping)
+                else list(names)
+            )
+            yield name.replace("/", "-"), ordered
+        for inner in (feature.get("list"), feature.get("struct")):
+            if isinstance(inner, list):
+                yield from iter_class_names(inner, f"{name}/")
+
+
+def check_class_names(form: Form) -> None:
+    """Refuse names of classes that a card and ``croissant.json`` cannot have.
+
+    Raises:
+        DataError: if a name has control characters, or is over the limits of annotations.
+    """
+    for _, names in iter_class_names(form.features):
+        for name in map(str, names):
+            has_breaks = any(each in name for each in "\t\r\n")
+            if has_breaks or escape_controls(name) != name or not is_text(name):
+                raise DataError(
+                    f"a card cannot have the class name {ascii(name)[:80]}, which has control "
+                    "characters or is over the limits of annotations; rename it in SOURCE and run "
+                    "`curate blur` again"
+                )

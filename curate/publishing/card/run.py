@@ -43,7 +43,7 @@ from curate.publishing.card.template import Sources, render_template
 from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
-from curate.publishing.form import FORMS, WITH_OBJECTS, Form
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form, check_class_names
 from curate.publishing.publication import describe_form
 from curate.recipe import VERSION
 from curate.report.document import Printable
@@ -224,6 +224,7 @@ def make_card(dataset: Dataset, options: CardOptions, form: Form | None = None) 
     """
     answers = load_answers(dataset.out)
     form = form or describe_form(dataset, options.form)
+    check_class_names(form)
     before, body = load_card(dataset.out)
     evidence = load_evidence(dataset, options.reports, cited=find_cited(body).keys())
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.publishing.form import Form
+from curate.publishing.form import Form, iter_class_names
 
 
 def build_record_sets(form: Form, box: str | None, listed: bool) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def build_record_sets(form: Form, box: str | None, listed: bool) -> list[dict[st
             images in them can be read.
     """
     sets = [_split_set(form)]
-    classes = dict(_iter_classes(form.features, ""))
+    classes = dict(iter_class_names(form.features))
     sets += [_class_set(name, names) for name, names in classes.items()]
     sets += [_image_set(form, split, classes, box, listed) for split in form.data_files]
     if form.name == "imagefolder" and box:
@@ -84,23 +84,6 @@ def _class_set(name: str, names: Sequence[str]) -> dict[str, Any]:
             for number, text in enumerate(names)
         ],
     }
-
-
-def _iter_classes(features: Sequence[Mapping[str, Any]], prefix: str) -> Any:
-    """Names of classes by column, of lists of structs too."""
-    for feature in features:
-        name, kind = f"{prefix}{feature['name']}", feature.get("dtype")
-        if isinstance(kind, Mapping) and "class_label" in kind:
-            names = kind["class_label"]["names"]
-            ordered = (
-                [names[str(n)] for n in range(len(names))]
-                if isinstance(names, Mapping)
-                else list(names)
-            )
-            yield name.replace("/", "-"), ordered
-        for inner in (feature.get("list"), feature.get("struct")):
-            if isinstance(inner, list):
-                yield from _iter_classes(inner, f"{name}/")
 
 
 def _image_set(

@@ -156,7 +156,10 @@ def _check_card(
         return
     try:
         text = load_text(tree, CARD)
-        if store.digest_file(tree.fetch(CARD)) != publication.get("card_sha256"):
+        published = publication.get("card_sha256")
+        if published is None:
+            yield Problem(EDITED, CARD, "was published without its digest: its text is not covered")
+        elif store.digest_file(tree.fetch(CARD)) != published:
             yield Problem(EDITED, CARD, "was edited after publication: its text is not covered")
         header, body = split_card(text)
         check_header(header)

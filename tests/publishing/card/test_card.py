@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import curate
 from curate.cli.main import group
@@ -910,3 +912,25 @@ def test_reports_of_any_content_are_used_or_refused(out: Path, data: st.DataObje
     for options in ({}, {"reports": (path,)}):
         with contextlib.suppress(CurateError):
             card(out, **options)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\u202eb", "a\nb", "x" * 100 + "\x7f"])
+def test_a_class_that_no_card_can_name_is_one_line(tmp_path: Path, name: str) -> None:
+    for each in ("plain", name):
+        (tmp_path / "in" / each).mkdir(parents=True)
+        pixels = np.random.default_rng(len(each)).integers(0, 255, (40, 48, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / each / "a.png")
+    curate.blur(tmp_path / "in", tmp_path / "out", faces=no_faces(tmp_path, name), quiet=True)
+    write_answers(tmp_path / "out")
+    with pytest.raises(DataError, match="a card cannot have the class name") as caught:
+        card(tmp_path / "out")
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "out/README.md").exists()
+
+
+def no_faces(folder: Path, name: str) -> Path:
+    path = folder / "faces.json"
+    path.write_text(
+        json.dumps([{"file": f"{each}/a.png", "faces": []} for each in ("plain", name)])
+    )
+    return path
