@@ -17,7 +17,7 @@ from PIL import Image
 import curate
 from curate import Recipe, codec
 from curate.core.entries import ManifestEntry
-from curate.core.errors import DataError, ManifestError, SetupError, UsageError
+from curate.core.errors import DataError, ManifestError, SetupError
 from curate.engine.local import LocalPool
 from curate.engine.shards import Shard
 from curate.manifest import checks as verify
@@ -202,7 +202,7 @@ def test_a_run_signs_its_manifest(photos: Path, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     (tmp_path / "in").mkdir()
     shutil.copy(photos / "val/coffee/coffee.jpg", tmp_path / "in")
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(DataError, match="does not exist"):
         curate.blur(tmp_path / "in", tmp_path / "out", RECIPE, sign=tmp_path / "none")
     curate.blur(tmp_path / "in", tmp_path / "out", RECIPE, sign=key, workers=1)
     checked = curate.verify(tmp_path / "out", signed_by=tmp_path / "key.pub", workers=1)

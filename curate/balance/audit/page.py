@@ -13,6 +13,7 @@ from curate.balance.groups import MISSING
 from curate.report.numbers import COEFFICIENT, PERCENT, POINTS, RATIO, format_probability
 from curate.report.values import Bar, BarChart, Block, Page, Section, Table, find_domain
 
+_DIGITS = 9  # of values that are compared: the last ones depend on the processor
 _MAX_BARS = 40
 _MAX_ROWS = 200
 _MAX_NAMED = 4  # equal groups that the verdict names
@@ -154,7 +155,7 @@ def _associations(audit: Statistics) -> Iterator[Block]:
     if not flagged:
         yield "No pair is flagged."
         return
-    strongest = sorted(flagged, key=lambda each: -abs(each.npmi))[:_MAX_BARS]
+    strongest = sorted(flagged, key=lambda each: -round(abs(each.npmi), _DIGITS))[:_MAX_BARS]
     bars = tuple(
         Bar(_pair(each), each.npmi, *(each.interval or (None, None))) for each in strongest
     )
@@ -180,7 +181,7 @@ def _rates(rates: Sequence[LabelRates], audit: Statistics) -> Iterator[Block]:
         for rate in each.rates
         if rate.share is not None and rate.share.total
     ]
-    found.sort(key=lambda pair: 1.0 if pair[1].q is None else pair[1].q)
+    found.sort(key=lambda pair: 1.0 if pair[1].q is None else round(pair[1].q, _DIGITS))
     rows = [
         (
             f"{each.label}: {each.attribute} {rate.group}",
@@ -225,7 +226,7 @@ def _adjusted(audit: Statistics) -> Iterator[Block]:
         return
     ordered = sorted(
         audit.adjusted,
-        key=lambda each: (each.kind == "same", -abs(each.crude - each.adjusted)),
+        key=lambda each: (each.kind == "same", -round(abs(each.crude - each.adjusted), _DIGITS)),
     )
     rows = [
         (

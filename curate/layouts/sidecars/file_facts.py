@@ -30,10 +30,7 @@ _LINE = re.compile(
 
 
 def drop_file_facts(value: Any, limits: Rules, depth: int = 0) -> Any:
-    """Return a description of a dataset without sizes and checksums of files, which are counted.
-
-    The fingerprint of ``state.json`` becomes a digest of its other values.
-    """
+    """Return a description of a dataset without sizes and checksums of files, which are counted."""
     if depth > _MAX_DEPTH or not isinstance(value, Mapping | list):
         return value
     if isinstance(value, list):
@@ -45,15 +42,19 @@ def drop_file_facts(value: Any, limits: Rules, depth: int = 0) -> Any:
             limits.drop(key)
             continue
         kept[key] = item if key == _FEATURES else drop_file_facts(item, limits, depth + 1)
-    if depth == 0 and FINGERPRINT in kept:
-        rest = {key: item for key, item in kept.items() if key != FINGERPRINT}
-        kept[FINGERPRINT] = _digest(rest)
     return kept
 
 
-def _digest(value: Mapping[str, Any]) -> str:
-    """Return a digest as short as `datasets` writes it."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+def renew_fingerprint(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of ``state.json``, the fingerprint a digest of the others.
+
+    It is called with the values that are written: a digest of any other could tell those.
+    """
+    if FINGERPRINT not in value:
+        return value
+    rest = {key: item for key, item in value.items() if key != FINGERPRINT}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return {**value, FINGERPRINT: digest[:16]}  # as short as `datasets` writes it
 
 
 def drop_file_lines(text: str, limits: Rules) -> str:

@@ -13,7 +13,11 @@ from typing import Any, BinaryIO
 
 from curate.core.errors import DataError
 from curate.layouts.annotations import iter_lines, iter_stored_lines
-from curate.layouts.sidecars.file_facts import drop_file_facts, drop_file_lines
+from curate.layouts.sidecars.file_facts import (
+    drop_file_facts,
+    drop_file_lines,
+    renew_fingerprint,
+)
 from curate.layouts.sidecars.invisible import clean_document
 from curate.layouts.sidecars.prose import MAX_PROSE, find_document_fault
 from curate.layouts.sidecars.shapes import MATRIX_ROWS, is_matrix_header
@@ -105,9 +109,11 @@ def rewrite_json(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) ->
 
 def rewrite_info(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:
     """Rewrite a JSON object that describes a dataset, such as ``dataset_info.json``."""
-    _rewrite_object(
-        file, target, name, lambda value: _limit_info(drop_file_facts(value, limits), name, limits)
-    )
+
+    def limit(value: Any) -> Any:
+        return renew_fingerprint(_limit_info(drop_file_facts(value, limits), name, limits))
+
+    _rewrite_object(file, target, name, limit)
 
 
 def rewrite_facts(file: BinaryIO, target: BinaryIO, name: str, limits: Limits) -> None:

@@ -5,9 +5,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from curate.codec.rgb import _turn
 from curate.core.errors import UsageError
-from curate.core.geometry import Box, to_stored, to_upright
+from curate.core.geometry import Box, to_stored, to_upright, turn
 from curate.core.protocols import Pixels
 from curate.impact.explain.input_regions import Prepare, map_input
 
@@ -51,7 +50,7 @@ def test_boxes_follow_every_exif_orientation(
     box = Box(20, 16, 30, 26)
     stored = np.zeros((height, width, 3), np.uint8)
     stored[box.slices] = 255
-    upright = np.ascontiguousarray(_turn(stored, orientation))
+    upright = np.ascontiguousarray(turn(stored, orientation))
     there = to_upright(box, orientation, width, height)
     assert to_stored(there, orientation, width, height) == box
     inside = np.zeros(upright.shape[:2], dtype=bool)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.layouts.sidecars.file_facts import drop_file_facts
+from curate.layouts.sidecars.file_facts import drop_file_facts, renew_fingerprint
 from curate.layouts.sidecars.table import rewrite_table
 from curate.layouts.sidecars.values import Limits
 from tests.layouts.shards import picture
@@ -65,7 +65,9 @@ def write_arrow(folder: Path, content: pa.Table, rows: int = 2) -> Path:
         "_format_kwargs": {},
         "_output_all_columns": False,
     }
-    (folder / "state.json").write_text(json.dumps(drop_file_facts(state, Limits(()))))
+    (folder / "state.json").write_text(
+        json.dumps(renew_fingerprint(drop_file_facts(state, Limits(()))))
+    )
     with pa.ipc.new_stream(folder / name, content.schema) as writer:
         writer.write_table(content, max_chunksize=rows)
     return folder / name
