@@ -6,10 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.core.errors import DataError
-from curate.core.records import escape_controls
-from curate.layouts.sidecars.prose import is_text
-
 FORMS = ("keep", "parquet", "webdataset", "imagefolder")
 WITH_OBJECTS = frozenset({"coco", "voc", "yolo"})
 """Layouts whose boxes become the column ``objects``."""
@@ -67,20 +63,3 @@ def iter_class_names(
         for inner in (feature.get("list"), feature.get("struct")):
             if isinstance(inner, list):
                 yield from iter_class_names(inner, f"{name}/")
-
-
-def check_class_names(form: Form) -> None:
-    """Refuse names of classes that a card and ``croissant.json`` cannot have.
-
-    Raises:
-        DataError: if a name has control characters, or is over the limits of annotations.
-    """
-    for _, names in iter_class_names(form.features):
-        for name in map(str, names):
-            has_breaks = any(each in name for each in "\t\r\n")
-            if has_breaks or escape_controls(name) != name or not is_text(name):
-                raise DataError(
-                    f"a card cannot have the class name {ascii(name)[:80]}, which has control "
-                    "characters or is over the limits of annotations; rename it in SOURCE and run "
-                    "`curate blur` again"
-                )

@@ -10,8 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from curate.core.errors import DataError, UsageError
+from curate.core.records import escape_controls
+from curate.layouts.sidecars.prose import is_text
 from curate.publishing.dataset import Dataset, count_splits
-from curate.publishing.form import FORMS, WITH_OBJECTS, Form, image_folder_objects
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form, image_folder_objects, iter_class_names
 from curate.publishing.hub import batches
 
 _CONVERTED_BY_DEFAULT = frozenset({"coco", "voc", "yolo", "arrow"})
@@ -307,3 +309,20 @@ def infer_features(
             found[name] = datasets.Image()
     listed: list[dict[str, Any]] = found._to_yaml_list()
     return listed
+
+
+def check_class_names(form: Form) -> None:
+    """Refuse names of classes that a card and ``croissant.json`` cannot have.
+
+    Raises:
+        DataError: if a name has control characters, or is over the limits of annotations.
+    """
+    for _, names in iter_class_names(form.features):
+        for name in map(str, names):
+            has_breaks = any(each in name for each in "\t\r\n")
+            if has_breaks or escape_controls(name) != name or not is_text(name):
+                raise DataError(
+                    f"a card cannot have the class name {ascii(name)[:80]}, which has control "
+                    "characters or is over the limits of annotations; rename it in SOURCE and run "
+                    "`curate blur` again"
+                )

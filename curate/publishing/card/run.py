@@ -43,8 +43,8 @@ from curate.publishing.card.template import Sources, render_template
 from curate.publishing.croissant.build import PublishedFile, build_croissant
 from curate.publishing.croissant.validate import validate
 from curate.publishing.dataset import Dataset
-from curate.publishing.form import FORMS, WITH_OBJECTS, Form, check_class_names
-from curate.publishing.publication import describe_form
+from curate.publishing.form import FORMS, WITH_OBJECTS, Form
+from curate.publishing.publication import check_class_names, describe_form
 from curate.recipe import VERSION
 from curate.report.document import Printable
 from curate.storage.atomic import save_bytes
