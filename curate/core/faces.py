@@ -80,7 +80,7 @@ class TruthImage:
         id: the image's id in SOURCE.
         faces: every labeled face.
         size: width and height as stored, pixels, or None if the labels do not give them.
-        by_detector: whether all that the labels say of it was decided by a detector.
+        by_detector: whether a detector alone decided its labels.
     """
 
     id: str

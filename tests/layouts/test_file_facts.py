@@ -131,3 +131,17 @@ def test_digests_in_documents_are_reported() -> None:
     rewritten(REWRITERS["document"], text.encode(), "README.md", limits)
     [found] = limits.content.to_dict()["found"].values()
     assert found == {"hashes": {"(text)": 3}}
+
+
+def test_a_fingerprint_does_not_depend_on_dropped_values() -> None:
+    plain = rewrite_info(STATE)
+    for number in range(3):
+        thumbnail = [(17 * n + number) % 256 for n in range(4000)]
+        assert rewrite_info({**STATE, "num_bytes": number, "thumbnail": thumbnail}) == plain
+
+
+def test_a_fingerprint_in_the_metadata_of_a_table_is_written_again() -> None:
+    schema = pa.schema([("a", pa.int64())], {"huggingface": json.dumps(STATE)})
+    ((_, value),) = limit_schema(schema, Limits(())).metadata.items()
+    assert json.loads(value)["_fingerprint"] == rewrite_info(STATE)["_fingerprint"]
+    assert json.loads(value)["_fingerprint"] != STATE["_fingerprint"]

@@ -46,7 +46,7 @@ def drop_file_facts(value: Any, limits: Rules, depth: int = 0) -> Any:
 
 
 def renew_fingerprint(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of ``state.json``, the fingerprint a digest of the others.
+    """Return values such as those of ``state.json``, the fingerprint a digest of the others.
 
     It is called with the values that are written: a digest of any other could tell those.
     """
@@ -82,4 +82,5 @@ def rewrite_metadata(data: bytes, limits: Rules) -> bytes | None:
     if len(plain) < len(data) or Limits(()).document_record({"": value}) != {"": value}:
         return None
     kept = drop_file_facts(value, limits)
+    kept = renew_fingerprint(kept) if isinstance(kept, dict) else kept
     return data if kept == value else json.dumps(kept, ensure_ascii=data.isascii()).encode()

@@ -1,4 +1,4 @@
-"""What a card says of reviews by people: how many images were looked at."""
+"""Counts of the images that people looked at, as a card states them."""
 
 from __future__ import annotations
 
